@@ -1,0 +1,46 @@
+"""The peer: a stock ``AsyncKernelManager`` with ipykernel, used as its documentation says."""
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+_READY_S = 60.0
+
+
+class StockManager(AsyncKernelManager):  # type: ignore[misc]  # traitlets is untyped
+    """A manager whose kernel is this environment's ipykernel, whatever else is installed."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """ipykernel's own kernelspec, for this interpreter."""
+        return KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            display_name="stock",
+            language="python",
+        )
+
+
+@asynccontextmanager
+async def stock_kernel() -> AsyncGenerator[tuple[StockManager, AsyncKernelClient]]:
+    """A started kernel and a client that is ready."""
+    manager = StockManager()
+    await manager.start_kernel(stderr=subprocess.DEVNULL)  # it warns of its own default
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=_READY_S)
+        yield manager, client
+    finally:
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+
+
+def stock_pid(manager: StockManager) -> int:
+    """The process id of a kernel."""
+    pid: int = manager.provisioner.process.pid
+    return pid

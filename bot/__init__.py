@@ -1,0 +1,1 @@
+"""What people talk to: the local console, and later Discord, on the interpreter's public names."""

@@ -1,0 +1,252 @@
+"""The composition root: reads the environment, puts the program together, runs it."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.arguments import Arguments, parse_arguments
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from bot.console.cell_source import SourceCell
+    from bot.console.interrupt_key import InterruptKey
+    from bot.console.screen import Screen
+    from interpreter import OnInput, Settings
+
+# Everything else is imported where it is used: --help and a mistyped option are answered at once.
+
+_OK, _CELL_FAILED, _NOT_STARTED = 0, 1, 2
+_INTERRUPTED, _BROKEN_PIPE = 130, 141
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the program and give its exit status.
+
+    Args:
+        words: The command line's words after the program's name; None takes this process's.
+    """
+    arguments = parse_arguments(words)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what can't be encoded must not end the program
+            stream.reconfigure(errors="replace")
+
+    from bot.console.commands import UnusableCommand
+    from interpreter import InterpreterError
+
+    try:
+        return _start(arguments)
+    except (InterpreterError, UnusableCommand) as error:
+        _say(str(error))
+        return _NOT_STARTED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+
+
+def _start(arguments: Arguments) -> int:
+    import asyncio
+
+    from bot.console.signals import run_until_told
+    from bot.console.upload import check_path
+    from interpreter import Settings
+
+    settings = Settings.load()
+    _configure_logging(settings)
+    environment = _environment()
+    if environment.get("DISCORD_TOKEN"):
+        _say(
+            "DISCORD_TOKEN is set, but the Discord front end isn't built yet: this is the console."
+        )
+    for path in arguments.files:
+        check_path(path)
+    screen = _screen(environment)
+    if arguments.run is None and sys.stdin is not None and sys.stdin.isatty():
+        return asyncio.run(
+            run_until_told(
+                lambda key: _run_console(arguments, settings, screen, key),
+                # Whoever ends a prompt wants it ended: nothing has failed.
+                terminated=_OK,
+            )
+        )
+    cells = _read_cells(arguments.run or "-")
+    return asyncio.run(run_until_told(lambda key: _run_batch(arguments, settings, screen, cells)))
+
+
+async def _run_console(
+    arguments: Arguments, settings: "Settings", screen: "Screen", key: "InterruptKey"
+) -> int:
+    from platformdirs import user_state_path
+    from prompt_toolkit.output import create_output
+
+    from bot.console.completion import ConsoleCompleter
+    from bot.console.console import Console
+    from bot.console.output_directory import OutputDirectory
+    from bot.console.prompt import CellPrompt
+    from interpreter import Interpreter
+
+    async with Interpreter.open(settings, on_progress=_say) as service:
+        session = await service.session(user_id=arguments.user)
+        console = Console(
+            service,
+            session,
+            prompt=CellPrompt(
+                ConsoleCompleter(service, session),
+                history=user_state_path("cellmate", appauthor=False) / "history",
+                output=create_output(always_prefer_tty=True),
+            ),
+            screen=screen,
+            directory=OutputDirectory(arguments.output),
+            interrupt_key=key,
+        )
+        await console.run(uploads=arguments.files)
+        if arguments.export:
+            await _export(arguments.export, await session.export_notebook())
+    return _OK
+
+
+async def _run_batch(
+    arguments: Arguments,
+    settings: "Settings",
+    screen: "Screen",
+    cells: "tuple[SourceCell, ...]",
+) -> int:
+    from bot.console.batch import run_cells
+    from bot.console.output_directory import OutputDirectory
+    from bot.console.upload import upload
+    from bot.console.views import PlainView, TerminalView
+    from interpreter import Interpreter
+
+    directory = OutputDirectory(arguments.output)
+    async with Interpreter.open(settings, on_progress=_say) as service:
+        session = await service.session(user_id=arguments.user)
+        for path in arguments.files:
+            file = await upload(service.files, user_id=arguments.user, path=path)
+            _say(f"{file.filename}: id {file.file_id}")
+        with _answers(arguments) as on_input:
+            all_ok = await run_cells(
+                cells,
+                session=session,
+                name="standard input" if arguments.run in {None, "-"} else str(arguments.run),
+                new_view=lambda: (
+                    TerminalView(screen, directory)
+                    if sys.stdout.isatty()
+                    else PlainView(sys.stdout, sys.stderr, directory)
+                ),
+                err=sys.stderr,
+                on_input=on_input,
+                keep_going=arguments.keep_going,
+            )
+        if arguments.export:
+            await _export(arguments.export, await session.export_notebook())
+    return _OK if all_ok else _CELL_FAILED
+
+
+async def _export(path: Path, notebook: "NotebookNode") -> None:
+    import asyncio
+
+    from bot.console.commands import UnusableCommand
+    from bot.console.notebook_file import write_notebook
+
+    try:
+        await asyncio.to_thread(write_notebook, notebook, path)
+    except OSError as error:
+        raise UnusableCommand(f"{str(path)!r} can't be written: {error.strerror}.") from error
+
+
+def _read_cells(name: str) -> "tuple[SourceCell, ...]":
+    from bot.console.cell_source import split_cells
+    from bot.console.commands import UnusableCommand
+
+    where = "standard input" if name == "-" else repr(name)
+    try:
+        if name != "-":
+            source = Path(name).read_bytes()
+        else:
+            source = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        cells = split_cells(source.decode("utf-8-sig"))
+    except OSError as error:
+        raise UnusableCommand(f"{where} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UnusableCommand(f"{where} can't be read: it isn't UTF-8.") from error
+    if not cells:
+        hint = "; in a terminal, or with --run CELLS.py, there would be" if name == "-" else ""
+        raise UnusableCommand(f"There are no cells in {where}{hint}.")
+    return cells
+
+
+@contextmanager
+def _answers(arguments: Arguments) -> "Iterator[OnInput | None]":
+    """What answers `input()`: standard input, unless the cells came from there."""
+    if arguments.run in {None, "-"} or sys.stdin is None:
+        yield None
+    elif sys.stdin.isatty():
+        from bot.console.terminal_input import answer_at_terminal
+
+        yield answer_at_terminal
+    else:
+        from bot.console.standard_input import StandardInput
+
+        with closing(StandardInput(sys.stdin, sys.stderr)) as answers:
+            yield answers.answer
+
+
+def _screen(environment: Mapping[str, str]) -> "Screen":
+    from bot.console.images import image_protocol
+    from bot.console.screen import Screen, TerminalSize
+
+    if not sys.stdout.isatty():
+        return Screen(sys.stdout)
+
+    def size() -> TerminalSize:
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+        return TerminalSize(columns or 80, rows or 24)
+
+    plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    return Screen(sys.stdout, size=size, colour=not plain, images=image_protocol(environment))
+
+
+def _environment() -> Mapping[str, str]:
+    from dotenv import dotenv_values
+
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value}
+    return {**from_file, **os.environ}
+
+
+def _configure_logging(settings: "Settings") -> None:
+    """Log to stderr; at a prompt only what goes wrong, unless LOG_LEVEL says otherwise."""
+    import logging
+
+    import structlog
+
+    level = settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            # repr() of every value: names and reasons can hold control characters.
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        # Looked up anew: the prompt puts a stderr of its own in place while it is open.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def _say(sentence: str) -> None:
+    from bot.console.inert import inert
+
+    print(inert(sentence), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The console: cells and commands typed at a prompt, results below them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from bot.console.actions import Actions
+from bot.console.commands import UnusableCommand, dropped_path, parse_command
+from bot.console.interrupt_key import InterruptKey
+from bot.console.output_directory import OutputDirectory
+from bot.console.prompt import CellPrompt
+from bot.console.screen import Screen
+from bot.console.standard_input import END_OF_INPUT
+from bot.console.views import TerminalView
+from interpreter import Execution, Interpreter, InterpreterError, Session
+
+log = structlog.get_logger()
+
+HINT = "Type Python; :upload FILE gives it your data, :help tells the rest, Ctrl-D leaves."
+
+#: A second Ctrl-C within this time asks for more than an interrupt.
+_TWICE_S = 2.0
+
+
+class Console:
+    """One person's prompt, from the first to the last cell."""
+
+    def __init__(
+        self,
+        service: Interpreter,
+        session: Session,
+        *,
+        prompt: CellPrompt,
+        screen: Screen,
+        directory: OutputDirectory,
+        interrupt_key: InterruptKey,
+    ) -> None:
+        """Make a console; `run` is it.
+
+        Args:
+            service: Where everything happens.
+            session: The person's session.
+            prompt: Where the person types.
+            screen: Where results are written.
+            directory: Where pictures and files are saved.
+            interrupt_key: What Ctrl-C does between prompts.
+        """
+        self._session = session
+        self._prompt = prompt
+        self._screen = screen
+        self._directory = directory
+        self._interrupt_key = interrupt_key
+        self._number = 1
+        self._default = ""
+        self._asking = asyncio.Lock()
+        self._actions = Actions(
+            service, session, screen=screen, directory=directory, on_restart=self._restarted
+        )
+
+    async def run(self, *, uploads: tuple[Path, ...] = ()) -> None:
+        """Take cells and commands until the person leaves.
+
+        Args:
+            uploads: Files to upload before the first prompt.
+        """
+        with self._interrupt_key.handled_by(lambda: None):
+            if uploads:
+                with self._reported():
+                    await self._actions.upload_all(uploads)
+            self._screen.line(HINT, "faint")
+            while True:
+                default, self._default = self._default, ""
+                text = await self._prompt.read(self._number, default=default)
+                if text is None:
+                    return
+                if not await self._take(text):
+                    return
+
+    async def _take(self, text: str) -> bool:
+        """Run one cell or command; False if it was the last."""
+        with self._reported():
+            command = parse_command(text)
+            if command and command.name == "quit":
+                return False
+            if command:
+                await self._stoppable(asyncio.create_task(self._actions.run(command)))
+            elif (path := dropped_path(text)) and path.is_file():
+                self._screen.line("That is a file; Enter uploads it.", "note")
+                self._default = f":upload {text.strip()}"
+            else:
+                await self._run_cell(text)
+        return True
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Say what went wrong, and go on: the variables are worth more than a clean end."""
+        try:
+            yield
+        except (UnusableCommand, InterpreterError) as error:
+            self._screen.line(str(error), "error")
+        except Exception:
+            log.exception("the console failed")
+            self._screen.line("That failed for a reason of its own; the log has it.", "error")
+
+    async def _stoppable(self, action: "asyncio.Task[None]") -> None:
+        try:
+            with self._interrupt_key.handled_by(action.cancel):
+                await asyncio.wait([action])
+        finally:
+            action.cancel()
+        if action.cancelled():
+            self._screen.line("Stopped.", "note")
+        else:
+            action.result()
+
+    async def _run_cell(self, code: str) -> None:
+        view = TerminalView(self._screen, self._directory)
+        async with self._interruptible():
+            execution = await self._session.execute(
+                code, on_output=view.show, on_input=self._answer
+            )
+        self._count(execution)
+        await view.finish(execution)
+
+    def _count(self, execution: Execution) -> None:
+        if execution.count is not None:
+            self._number = execution.count + 1
+        if execution.state_lost and execution.status in {"died", "timeout"}:
+            self._restarted()
+
+    def _restarted(self) -> None:
+        self._number = 1
+
+    @asynccontextmanager
+    async def _interruptible(self) -> AsyncIterator[None]:
+        """Let Ctrl-C interrupt the cell that is run inside, and twice restart its kernel."""
+        pressed: asyncio.Queue[None] = asyncio.Queue()
+        watching = asyncio.create_task(self._watch(pressed))
+        try:
+            with self._interrupt_key.handled_by(lambda: pressed.put_nowait(None)):
+                yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _watch(self, pressed: "asyncio.Queue[None]") -> None:
+        clock = asyncio.get_running_loop().time
+        before = float("-inf")
+        while True:
+            await pressed.get()
+            if clock() - before > _TWICE_S:
+                before = clock()
+                self._screen.line("interrupting; Ctrl-C once more to restart the kernel", "faint")
+                await self._session.interrupt()
+            else:
+                before = float("-inf")
+                await self._offer_restart()
+
+    async def _offer_restart(self) -> None:
+        question = "Restart the kernel? Its variables will be gone, files stay. [y/N] "
+        try:
+            answer = await self._ask(question, password=False)
+        except (EOFError, KeyboardInterrupt):
+            return
+        if answer.strip().lower() in {"y", "yes"}:
+            with self._reported():
+                await self._session.restart()
+                self._restarted()
+
+    async def _answer(self, question: str, password: bool) -> str:
+        """Answer a cell's `input()`."""
+        try:
+            return await self._ask(question, password=password)
+        except EOFError:
+            return END_OF_INPUT
+        except KeyboardInterrupt:
+            await self._session.interrupt()
+            return ""
+
+    async def _ask(self, question: str, *, password: bool) -> str:
+        async with self._asking:
+            self._screen.start_line()
+            with self._screen.held():
+                return await self._prompt.ask(question, password=password)

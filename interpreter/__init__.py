@@ -1,0 +1,84 @@
+"""Cellmate's service: sandboxed, long-lived IPython kernels, one for each user, and their files.
+
+async with Interpreter.open(Settings(data_dir=...)) as service:
+    session = await service.session(user_id="42")
+    result = await session.execute("1 + 1")
+"""
+
+from interpreter.errors import (
+    DatabaseUnavailable,
+    DataDirectoryInUse,
+    DataDirectoryUnusable,
+    FileStoreError,
+    FileTooLarge,
+    HostError,
+    InterpreterError,
+    InvalidName,
+    KernelEnvironmentFailed,
+    KernelStartFailed,
+    NoCapacity,
+    QueueFull,
+    SandboxUnavailable,
+    SessionClosed,
+    SessionError,
+    SettingProblem,
+    SettingsError,
+    StorageFailed,
+    StoredFileNotFound,
+    UnusableSource,
+)
+from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
+from interpreter.files import FileStore, StoredFile
+from interpreter.outputs import (
+    CellError,
+    ClearOutput,
+    DisplayData,
+    ExecuteResult,
+    Output,
+    Stream,
+)
+from interpreter.service import Interpreter
+from interpreter.sessions import Completion, KernelInfo, Session, Variable
+from interpreter.settings import Settings
+
+__all__ = [
+    "CellError",
+    "ClearOutput",
+    "Completion",
+    "DataDirectoryInUse",
+    "DataDirectoryUnusable",
+    "DatabaseUnavailable",
+    "DisplayData",
+    "Durations",
+    "ExecuteResult",
+    "Execution",
+    "FileStore",
+    "FileStoreError",
+    "FileTooLarge",
+    "HostError",
+    "Interpreter",
+    "InterpreterError",
+    "InvalidName",
+    "KernelEnvironmentFailed",
+    "KernelInfo",
+    "KernelStartFailed",
+    "NoCapacity",
+    "OnInput",
+    "OnOutput",
+    "Output",
+    "QueueFull",
+    "SandboxUnavailable",
+    "Session",
+    "SessionClosed",
+    "SessionError",
+    "SettingProblem",
+    "Settings",
+    "SettingsError",
+    "SkippedArtifact",
+    "StorageFailed",
+    "StoredFile",
+    "StoredFileNotFound",
+    "Stream",
+    "UnusableSource",
+    "Variable",
+]

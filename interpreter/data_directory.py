@@ -1,0 +1,101 @@
+"""The directory everything of a service is kept in: made safely, used by one service at a time."""
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from interpreter.errors import DataDirectoryInUse, DataDirectoryUnusable
+
+__all__ = ["DataDirectoryLock", "prepare_data_directory"]
+
+# Others may pass through to what they know the name of (kernels run as another user), not list.
+_MODE = 0o711
+
+
+def prepare_data_directory(path: Path) -> None:
+    """Make the directory, or make sure that nobody else can tamper with the one that is there.
+
+    The default is in /tmp, where anybody could have been first to make it.
+
+    Raises:
+        DataDirectoryUnusable: It can't be made, or isn't ours alone.
+    """
+    try:
+        if not os.path.lexists(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=_MODE, exist_ok=True)
+            path.chmod(_MODE)  # Whatever the umask took away.
+        link = path.lstat()
+        directory = path.stat()
+    except OSError as error:
+        raise DataDirectoryUnusable(path, error.strerror or str(error)) from error
+    if not stat.S_ISDIR(directory.st_mode):
+        raise DataDirectoryUnusable(path, "it is not a directory")
+    us = os.geteuid()
+    if directory.st_uid != us:
+        reason = f"it belongs to user id {directory.st_uid}, but the service runs as {us}"
+        raise DataDirectoryUnusable(path, reason)
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in (us, 0):
+        raise DataDirectoryUnusable(path, f"it is a link made by user id {link.st_uid}")
+    if directory.st_mode & stat.S_IWOTH:
+        raise DataDirectoryUnusable(path, "everybody may write to it")
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+        raise DataDirectoryUnusable(path, "the service may not write to it")
+
+
+class DataDirectoryLock:
+    """Keeps a second service out of a data directory, for as long as the ``with`` lasts.
+
+    The lock is the kernel's, so that it goes with the process that held it, however that ends.
+
+    Args:
+        path: The data directory; made if it doesn't exist.
+        name: The file in it that is locked.
+    """
+
+    def __init__(self, path: Path, *, name: str = ".lock") -> None:
+        self._path = path
+        self._name = name
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            DataDirectoryInUse: Another service, or this one, has it.
+            DataDirectoryUnusable: The directory can't be made or isn't safe.
+        """
+        prepare_data_directory(self._path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(self._path / self._name, flags, 0o600)
+        except OSError as error:
+            raise DataDirectoryUnusable(self._path, f"{self._name}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).strip()
+            os.close(descriptor)
+            raise DataDirectoryInUse(self._path, int(pid) if pid.isdigit() else None) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise DataDirectoryUnusable(self._path, error.strerror or str(error)) from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The file stays: removing it would let a third service lock a new one of the same name
+        # while a second still waits for this one.
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,77 @@
+"""How things are kept in MongoDB. Reading and writing them is their owners' work.
+
+beanie keeps the database in the class, and changes the class when it is bound. Bound directly, a
+second service in the same process would silently move the first one's documents to its own
+database. So no class below is ever bound itself: each database gets twins of them, made of the same
+bases.
+"""
+
+from datetime import datetime
+from types import new_class
+from typing import Any, Literal, TypeVar
+
+from beanie import Document, init_beanie
+from pydantic import BaseModel
+from pymongo import ASCENDING, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+
+__all__ = ["FileStoreDocument", "StoredFileDocument", "bind"]
+
+DocumentT = TypeVar("DocumentT", bound=Document)
+
+
+class _StoredFile(BaseModel):
+    file_id: str
+    user_id: str
+    filename: str
+    file_type: str
+    file_size: int
+    file_path: str
+    uploaded_at: datetime
+    # Orders what was uploaded within the same millisecond, which is all that MongoDB keeps.
+    sequence: int
+    # For people who look into the database. Whether a file has expired is worked out from
+    # uploaded_at, so that a changed setting holds from the first moment.
+    expires_at: datetime | None
+    sha256: str
+    origin: Literal["upload", "cell"]
+
+    class Settings:
+        name = "stored_files"
+        indexes = (
+            IndexModel([("user_id", ASCENDING), ("file_id", ASCENDING)], unique=True),
+            IndexModel(
+                [("user_id", ASCENDING), ("uploaded_at", ASCENDING), ("sequence", ASCENDING)]
+            ),
+            IndexModel([("user_id", ASCENDING), ("sha256", ASCENDING)]),
+        )
+
+
+class StoredFileDocument(_StoredFile, Document):
+    """The record of a stored file; the bytes are on disk, at ``file_path``."""
+
+
+class _FileStore(BaseModel):
+    mark: str
+
+    class Settings:
+        name = "file_stores"
+        indexes = (IndexModel([("mark", ASCENDING)], unique=True),)
+
+
+class FileStoreDocument(_FileStore, Document):
+    """The mark of a directory of stored files whose records are in this database."""
+
+
+async def bind(
+    document: type[DocumentT], database: AsyncDatabase[dict[str, Any]]
+) -> type[DocumentT]:
+    """A twin of a document class that belongs to this database, with its indexes made.
+
+    Args:
+        document: A class of this module: all it has comes from its bases.
+        database: From ``open_database``.
+    """
+    twin = new_class(document.__name__, document.__bases__)
+    await init_beanie(database=database, document_models=[twin])
+    return twin

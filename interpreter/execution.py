@@ -1,0 +1,129 @@
+"""Execution: the record of one cell, and the clock that its deadline goes by."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from interpreter.files import StoredFile
+from interpreter.outputs import ClearOutput, Output, text_of
+
+Status: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "died"]
+
+#: Gets each output as it comes. A stream's event holds only the new piece of text.
+OnOutput: TypeAlias = Callable[[Output | ClearOutput], Awaitable[None] | None]
+#: Answers ``input()`` and ``getpass()``: gets the prompt, and whether the answer is a secret.
+OnInput: TypeAlias = Callable[[str, bool], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """How long each phase of an execution took, in seconds. Only ``run_s`` counts for the deadline.
+
+    Attributes:
+        queue_s: waiting for the session's earlier cells and for its kernel to start.
+        install_s: installing packages.
+        run_s: from ``execute_request`` to ``idle``, without waiting for a person's input.
+        collect_s: storing the files it made.
+    """
+
+    queue_s: float = 0.0
+    install_s: float = 0.0
+    run_s: float = 0.0
+    collect_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedArtifact:
+    """A file that a cell made and that was not stored.
+
+    Attributes:
+        name: its path in the working directory.
+        reason: why, as the end of the sentence "it was left out: ...".
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What became of one cell.
+
+    Attributes:
+        status: ``ok``; ``error`` if it raised; ``timeout`` past the deadline; ``interrupted`` on
+            request; ``died`` if the kernel ended meanwhile.
+        code: the cell as it was sent.
+        count: the kernel's number of it, None if the kernel never began with it.
+        outputs: in the order of their arrival.
+        artifacts: files it created or changed in the working directory, stored.
+        skipped: files it made that were not stored, each with the reason.
+        installed: packages installed for it.
+        state_lost: True if variables from before this cell, or from it, are gone.
+        message: one or more plain sentences for a person, where there is something to say.
+        durations: how long each phase took.
+    """
+
+    status: Status
+    code: str
+    count: int | None = None
+    outputs: tuple[Output, ...] = ()
+    artifacts: tuple[StoredFile, ...] = ()
+    skipped: tuple[SkippedArtifact, ...] = ()
+    installed: tuple[str, ...] = ()
+    state_lost: bool = False
+    message: str | None = None
+    durations: Durations = field(default_factory=Durations)
+
+    @property
+    def text(self) -> str:
+        """What a reader of plain text sees: outputs with tracebacks, then the message. No ANSI."""
+        text = text_of(self.outputs)
+        if self.message is None:
+            return text
+        if text and not text.endswith("\n"):
+            text += "\n"
+        return text + self.message
+
+
+class Deadline:
+    """A clock that runs down, and stands still while the cell waits for the service or a person."""
+
+    def __init__(self, seconds: float) -> None:
+        """Make the clock, standing.
+
+        Args:
+            seconds: how long it may run altogether.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._left_s = seconds
+        self._elapsed_s = 0.0
+        self._since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.expired: asyncio.Future[None] = self._loop.create_future()
+
+    def run(self) -> None:
+        """Start, or go on."""
+        if self._since is None:
+            self._since = self._loop.time()
+            self._timer = self._loop.call_later(max(self._left_s, 0.0), self._expire)
+
+    def pause(self) -> None:
+        """Stand still."""
+        if self._since is not None and self._timer is not None:
+            passed = self._loop.time() - self._since
+            self._elapsed_s += passed
+            self._left_s -= passed
+            self._since = None
+            self._timer.cancel()
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has run, in seconds."""
+        if self._since is None:
+            return self._elapsed_s
+        return self._elapsed_s + self._loop.time() - self._since
+
+    def _expire(self) -> None:
+        if not self.expired.done():
+            self.expired.set_result(None)

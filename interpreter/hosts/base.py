@@ -1,0 +1,136 @@
+"""KernelHost: the interface to a machine that runs kernels."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from interpreter.files import StoredFile
+
+
+@dataclass(frozen=True, slots=True)
+class HostedKernel:
+    """One live kernel on a host.
+
+    Attributes:
+        kernel_id: names the kernel on its host.
+        slot: names the sandbox directory it lives in; a restarted kernel keeps its slot.
+        pid: the kernel's process id as the host's system sees it.
+        connection: what a Jupyter client needs to connect, as in a connection file.
+        started_at: UTC.
+    """
+
+    kernel_id: str
+    slot: str
+    pid: int
+    connection: Mapping[str, str | int]
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KernelExit:
+    """How a kernel's process ended.
+
+    Attributes:
+        cause: ``exited`` by itself, killed by a ``signal``, ended at the ``memory`` limit, or
+            ``stopped`` by the service.
+        code: the exit status when it exited by itself.
+        signal: the signal's number when a signal ended it.
+    """
+
+    cause: Literal["exited", "signal", "memory", "stopped"]
+    code: int | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a kernel and its children use now.
+
+    Attributes:
+        memory_bytes: memory of its own, what is shared with other kernels counted in part.
+        cpu_s: processor time so far, in seconds.
+    """
+
+    memory_bytes: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingFile:
+    """A regular file in a kernel's working directory.
+
+    Attributes:
+        path: relative to the working directory, with ``/``.
+        size: bytes.
+        version: changes whenever the file was written, replaced or touched; only to be compared.
+    """
+
+    path: str
+    size: int
+    version: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingDirectory:
+    """What a scan of a kernel's working directory found.
+
+    Attributes:
+        files: by relative path; no hidden ones, no links, devices or FIFOs.
+        complete: False when there was too much to look at all of it.
+    """
+
+    files: Mapping[str, WorkingFile]
+    complete: bool
+
+
+class KernelHost(Protocol):
+    """A machine that runs kernels, each in a sandbox with a directory (a slot) of its own.
+
+    Everything passed in and out is a plain value, so that a host may be another machine. Methods
+    that name a kernel which has ended raise ``KernelStartFailed`` or do nothing, as each one says.
+    """
+
+    async def open_slot(self) -> str:
+        """Make an empty sandbox directory and return its name."""
+
+    async def close_slot(self, slot: str) -> None:
+        """Remove a sandbox directory with all that is in it. Its kernel must have ended."""
+
+    async def start(self, slot: str | None) -> HostedKernel:
+        """Start a kernel.
+
+        Args:
+            slot: the sandbox directory to start it in, or None for a new one (faster).
+
+        Raises:
+            KernelStartFailed: no kernel could be made, with the reason.
+        """
+
+    async def signal(self, kernel_id: str, signum: int) -> bool:
+        """Send a signal to the kernel and its process group. False if the kernel has ended."""
+
+    async def kill(self, kernel_id: str) -> None:
+        """End a kernel and everything it started. Does nothing if it has ended."""
+
+    async def wait(self, kernel_id: str) -> KernelExit:
+        """Wait until a kernel has ended, and say how."""
+
+    def resources(self, kernel_id: str) -> Resources | None:
+        """What a kernel uses, or None if it has ended. Answers at once; may be seconds old."""
+
+    async def put_file(self, slot: str, file: StoredFile) -> None:
+        """Show a stored file under /files, at once, also in a running kernel."""
+
+    async def remove_file(self, slot: str, file_id: str) -> None:
+        """Take a file away from /files."""
+
+    async def scan(self, slot: str) -> WorkingDirectory:
+        """List the files of the working directory."""
+
+    def read(self, slot: str, path: str) -> AsyncIterator[bytes]:
+        """The bytes of a file of the working directory, in pieces.
+
+        Raises:
+            OSError: it can't be read (any more), or is no regular file.
+        """

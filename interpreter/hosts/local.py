@@ -1,0 +1,530 @@
+"""LocalKernelHost: runs kernels on this machine, forked from one fork server in a sandbox."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+import kernel_startup
+from interpreter.errors import KernelStartFailed, SandboxUnavailable
+from interpreter.files import StoredFile
+from interpreter.hosts import processes, slots
+from interpreter.hosts.base import HostedKernel, KernelExit, Resources, WorkingDirectory
+from interpreter.hosts.bubblewrap import OuterSandbox, find_bwrap
+from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
+from interpreter.hosts.control import ControlChannel, ControlMessage
+from interpreter.kernel_env import SANDBOX_ENV, ensure_kernel_environment
+from interpreter.limits import Limits
+from kernel_startup.connection import PORTS
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_SERVER_START_S = 90.0
+_KERNEL_START_S = 30.0
+_SERVER_STOP_S = 5.0
+_KILL_S = 10.0
+_WATCH_INTERVAL_S = 0.25
+#: What a Unix socket's path may have, less what follows the directory of the slots.
+_SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
+_ERROR_TAIL_BYTES = 4096
+
+
+@dataclass(slots=True)
+class _Fork:
+    """A kernel between its fork and its end."""
+
+    kernel: HostedKernel
+    init_pidfd: int
+    kernel_pidfd: int
+    group: KernelGroup | None
+    ended: asyncio.Future[KernelExit]
+    stopping: bool = False
+    over_memory: bool = False
+
+
+@dataclass(slots=True)
+class _Server:
+    """The running fork server."""
+
+    process: asyncio.subprocess.Process
+    channel: ControlChannel
+    errors: "asyncio.Task[bytes]"
+
+
+@dataclass(slots=True)
+class LocalKernelHost:
+    """Runs kernels on this machine. Made by :meth:`open`.
+
+    Attributes:
+        limits: what each kernel may use.
+        spare_kernels: how many kernels are kept forked and initialised for newcomers.
+    """
+
+    limits: Limits
+    spare_kernels: int
+    _sandbox: OuterSandbox
+    _kernel_uid: int | None
+    _socket_root: Path
+    _groups: ControlGroups | None
+    _server: _Server | None = None
+    _forks: dict[str, _Fork] = field(default_factory=dict)
+    _spares: deque[HostedKernel] = field(default_factory=deque)
+    _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _filling: bool = False
+    _closing: bool = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        data_dir: Path,
+        kernel_env_dir: Path,
+        limits: Limits,
+        kernel_python: Path | None = None,
+        kernel_uid: int = 52525,
+        spare_kernels: int = 0,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> AsyncGenerator["LocalKernelHost"]:
+        """Build the kernels' environment if need be, and start the fork server.
+
+        The fork server imports its modules while the caller goes on; the first kernel waits for it.
+
+        Args:
+            data_dir: slots are made in ``sessions`` below it; on one file system with stored files.
+            kernel_env_dir: where kernels' environments are kept.
+            limits: what each kernel may use.
+            kernel_python: the Python for a new environment; None takes the running one.
+            kernel_uid: the host's user id that kernels run as, when this process is root.
+            spare_kernels: how many kernels to keep ready for newcomers.
+            on_progress: gets a line for a person about each longer step.
+
+        Raises:
+            KernelEnvironmentFailed: the environment could not be built.
+            SandboxUnavailable: bubblewrap is missing.
+        """
+        environment = await ensure_kernel_environment(
+            root=kernel_env_dir, python=kernel_python, on_progress=on_progress
+        )
+        sessions = data_dir / "sessions"
+        await asyncio.to_thread(_clear_slots, sessions)
+        sandbox = OuterSandbox(
+            bwrap=find_bwrap(),
+            environment=environment,
+            startup=Path(kernel_startup.__file__).parent,
+            sessions=sessions,
+            invented=data_dir / "etc",
+        )
+        with _ShortPath(sessions) as socket_root:
+            host = cls(
+                limits=limits,
+                spare_kernels=spare_kernels,
+                _sandbox=sandbox,
+                _kernel_uid=kernel_uid if os.geteuid() == 0 else None,
+                _socket_root=socket_root,
+                _groups=open_control_groups(),
+            )
+            try:
+                if host._groups is None:
+                    host._chores.add(host._spawn(host._watch_memory()))
+                host._chores.add(host._spawn(host._start_early()))
+                yield host
+            finally:
+                await host._close()
+
+    # -- kernels ---------------------------------------------------------------------------------
+
+    async def start(self, slot: str | None) -> HostedKernel:
+        """See :meth:`KernelHost.start`."""
+        if slot is None:
+            while self._spares:
+                spare = self._spares.popleft()
+                if spare.kernel_id in self._forks:
+                    self._fill_spares()
+                    return spare
+            kernel = await self._fork(await self.open_slot())
+            self._fill_spares()
+            return kernel
+        await asyncio.to_thread(slots.clear_sockets, self._path(slot))
+        return await self._fork(slot)
+
+    async def signal(self, kernel_id: str, signum: int) -> bool:
+        """See :meth:`KernelHost.signal`."""
+        fork = self._forks.get(kernel_id)
+        if fork is None:
+            return False
+        try:
+            # By descriptor first: it can't hit another process that got the number meanwhile.
+            signal.pidfd_send_signal(fork.kernel_pidfd, 0)
+            os.killpg(fork.kernel.pid, signum)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def kill(self, kernel_id: str) -> None:
+        """See :meth:`KernelHost.kill`."""
+        fork = self._forks.get(kernel_id)
+        if fork is None:
+            return
+        fork.stopping = True
+        self._end(fork)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_S):
+                await asyncio.shield(fork.ended)
+
+    async def wait(self, kernel_id: str) -> KernelExit:
+        """See :meth:`KernelHost.wait`."""
+        fork = self._forks.get(kernel_id)
+        if fork is None:
+            return KernelExit("stopped")
+        return await asyncio.shield(fork.ended)
+
+    def resources(self, kernel_id: str) -> Resources | None:
+        """See :meth:`KernelHost.resources`."""
+        fork = self._forks.get(kernel_id)
+        if fork is None:
+            return None
+        try:
+            if fork.group is not None:
+                return Resources(fork.group.memory_bytes(), fork.group.cpu_s())
+            return processes.resources_of_tree(fork.kernel.pid)
+        except OSError:
+            return None
+
+    # -- files -----------------------------------------------------------------------------------
+
+    async def open_slot(self) -> str:
+        """See :meth:`KernelHost.open_slot`."""
+        name = secrets.token_hex(8)
+        await asyncio.to_thread(slots.create, self._path(name), owner=self._kernel_uid)
+        return name
+
+    async def close_slot(self, slot: str) -> None:
+        """See :meth:`KernelHost.close_slot`."""
+        await asyncio.to_thread(slots.remove, self._path(slot))
+
+    async def put_file(self, slot: str, file: StoredFile) -> None:
+        """See :meth:`KernelHost.put_file`."""
+        await asyncio.to_thread(slots.put_file, self._path(slot), file)
+
+    async def remove_file(self, slot: str, file_id: str) -> None:
+        """See :meth:`KernelHost.remove_file`."""
+        await asyncio.to_thread(slots.remove_file, self._path(slot), file_id)
+
+    async def scan(self, slot: str) -> WorkingDirectory:
+        """See :meth:`KernelHost.scan`."""
+        return await asyncio.to_thread(slots.scan, self._path(slot))
+
+    async def read(self, slot: str, path: str) -> AsyncIterator[bytes]:
+        """See :meth:`KernelHost.read`."""
+        pieces = slots.read(self._path(slot), path)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+
+    def _path(self, slot: str) -> Path:
+        return self._sandbox.sessions / slot
+
+    # -- forking ---------------------------------------------------------------------------------
+
+    async def _fork(self, slot: str) -> HostedKernel:
+        server = await self._running_server()
+        channel = ControlChannel()
+        opened: list[int] = []
+        group: KernelGroup | None = None
+        kernel_id = secrets.token_hex(8)
+        key = secrets.token_hex(32)
+        try:
+            async with asyncio.timeout(_KERNEL_START_S):
+                server.channel.send(
+                    {
+                        "slot": f"/sessions/{slot}",
+                        "key": key,
+                        "limits": self.limits.for_kernel(),
+                        "output_chars": self.limits.output_chars,
+                    },
+                    pass_on=channel.theirs,
+                )
+                channel.theirs.close()
+                confined = await self._expect(channel, "confined")
+                opened.append(os.pidfd_open(confined.pid))
+                if self._groups is not None:
+                    group = self._groups.create(
+                        kernel_id,
+                        memory_bytes=self.limits.memory_bytes,
+                        processes=self.limits.processes,
+                    )
+                    group.add(confined.pid)
+                channel.send({"go": True})
+                forked = await self._expect(channel, "forked")
+                opened.append(os.pidfd_open(forked.pid))
+                channel.send({"go": True})
+                await self._expect(channel, "ready")
+        except BaseException as error:
+            if opened:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(opened[0], signal.SIGKILL)
+            for descriptor in opened:
+                os.close(descriptor)
+            channel.close()
+            if group is not None:
+                self._spawn(asyncio.to_thread(group.remove))
+            if isinstance(error, TimeoutError):
+                reason = f"it was not ready within {_KERNEL_START_S:.0f} s"
+                raise KernelStartFailed(reason=reason) from error
+            if isinstance(error, OSError):
+                raise KernelStartFailed(reason=str(error)) from error
+            raise
+        kernel = HostedKernel(
+            kernel_id=kernel_id,
+            slot=slot,
+            pid=forked.pid,
+            connection=self._connection(slot, key),
+            started_at=datetime.now(UTC),
+        )
+        ended: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
+        fork = _Fork(kernel, opened[0], opened[1], group, ended)
+        self._forks[kernel_id] = fork
+        self._spawn(self._attend(fork, channel, confined.pid))
+        return kernel
+
+    async def _expect(self, channel: ControlChannel, event: str) -> ControlMessage:
+        message = await channel.receive()
+        if message is None:
+            raise KernelStartFailed(reason=await self._why_server_ended())
+        if message.event != event:
+            raise KernelStartFailed(reason=str(message.content.get("reason", message.content)))
+        return message
+
+    def _connection(self, slot: str, key: str) -> dict[str, str | int]:
+        return {
+            "transport": "ipc",
+            "ip": str(self._socket_root / slot / "run" / "s"),
+            "key": key,
+            "signature_scheme": "hmac-sha256",
+            "kernel_name": "cellmate",
+            **PORTS,
+        }
+
+    async def _attend(self, fork: _Fork, channel: ControlChannel, init_pid: int) -> None:
+        """Wait for a kernel's end, and clear up behind it."""
+        status: int | None = None
+        while (message := await channel.receive()) is not None:
+            # The kernel's own code never holds this socket, but init's word alone counts.
+            if message.pid == init_pid and message.event == "exited":
+                status = int(message.content["status"])
+        channel.close()
+        self._end(fork)
+        cause = self._cause(fork, status)
+        del self._forks[fork.kernel.kernel_id]
+        os.close(fork.init_pidfd)
+        os.close(fork.kernel_pidfd)
+        fork.ended.set_result(cause)
+        log.info("kernel ended", kernel_id=fork.kernel.kernel_id, cause=cause.cause)
+        if fork.group is not None:
+            await asyncio.to_thread(fork.group.remove)
+
+    def _cause(self, fork: _Fork, status: int | None) -> KernelExit:
+        if fork.stopping:
+            return KernelExit("stopped")
+        killed = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9)
+        if killed and (fork.over_memory or (fork.group and fork.group.memory_kills() > 0)):
+            return KernelExit("memory", signal=9)
+        if status is None:
+            return KernelExit("signal", signal=9)
+        if os.WIFSIGNALED(status):
+            return KernelExit("signal", signal=os.WTERMSIG(status))
+        return KernelExit("exited", code=os.waitstatus_to_exitcode(status))
+
+    def _end(self, fork: _Fork) -> None:
+        """End the sandbox's init: everything in its pid namespace ends with it."""
+        with suppress(ProcessLookupError, OSError):
+            signal.pidfd_send_signal(fork.init_pidfd, signal.SIGKILL)
+
+    # -- spare kernels ---------------------------------------------------------------------------
+
+    def _fill_spares(self) -> None:
+        if not self._filling and not self._closing and len(self._spares) < self.spare_kernels:
+            self._filling = True
+            self._chores.add(self._spawn(self._add_spares()))
+
+    async def _add_spares(self) -> None:
+        try:
+            while len(self._spares) < self.spare_kernels and not self._closing:
+                self._spares.append(await self._fork(await self.open_slot()))
+        except KernelStartFailed as error:
+            log.warning("no spare kernel could be started", reason=error.reason)
+        finally:
+            self._filling = False
+
+    # -- the fork server -------------------------------------------------------------------------
+
+    async def _start_early(self) -> None:
+        try:
+            await self._running_server()
+        except SandboxUnavailable as error:
+            log.error("the sandbox could not be started", reason=error.reason)
+        else:
+            self._fill_spares()
+
+    async def _running_server(self) -> _Server:
+        async with self._server_lock:
+            if self._server is not None and self._server.process.returncode is None:
+                return self._server
+            self._server = await self._start_server()
+            return self._server
+
+    async def _start_server(self) -> _Server:
+        channel = ControlChannel()
+        descriptor = channel.theirs.fileno()
+        command = [f"{SANDBOX_ENV}/bin/python", "-s", "-P", "-m", "kernel_startup.forkserver"]
+        command += ["--socket", str(descriptor)]
+        if self._kernel_uid is not None:
+            command += ["--uid", str(self._kernel_uid)]
+        os.set_inheritable(descriptor, True)
+        process = await asyncio.create_subprocess_exec(
+            *self._sandbox.arguments(command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(descriptor,),
+            env={},
+        )
+        channel.theirs.close()
+        assert process.stderr is not None
+        errors = self._spawn(_last_bytes(process.stderr))
+        server = _Server(process, channel, errors)
+        try:
+            async with asyncio.timeout(_SERVER_START_S):
+                message = await channel.receive()
+        except TimeoutError:
+            message = None
+            process.kill()
+        except BaseException:
+            await asyncio.shield(self._stop_server(server))
+            raise
+        if message is None or message.event != "serving":
+            self._server = server
+            said = "" if message is None else str(message.content.get("reason", ""))
+            reason = said or await self._why_server_ended()
+            await self._stop_server(server)
+            raise SandboxUnavailable(reason=reason, remedy=_remedy(reason))
+        threads = message.content.get("threads")
+        log.info("fork server ready", pid=process.pid, threads=threads)
+        return server
+
+    async def _why_server_ended(self) -> str:
+        server = self._server
+        if server is None:
+            return "the fork server is not running"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                said = (await asyncio.shield(server.errors)).decode(errors="replace").strip()
+                return said.splitlines()[-1] if said else "the fork server ended without a word"
+        return "the fork server refused to fork"
+
+    async def _stop_server(self, server: _Server) -> None:
+        server.channel.close()  # the fork server leaves when its socket is closed
+        try:
+            async with asyncio.timeout(_SERVER_STOP_S):
+                await server.process.wait()
+        except TimeoutError:
+            server.process.kill()
+            await server.process.wait()
+
+    # -- watching --------------------------------------------------------------------------------
+
+    async def _watch_memory(self) -> None:
+        """Where there are no control groups: end kernels whose processes use too much together."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            for fork in list(self._forks.values()):
+                used = await asyncio.to_thread(processes.resources_of_tree, fork.kernel.pid)
+                if used is not None and used.memory_bytes > self.limits.memory_bytes:
+                    fork.over_memory = True
+                    self._end(fork)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def _close(self) -> None:
+        self._closing = True
+        for task in list(self._chores):
+            task.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await asyncio.gather(*(self.kill(kernel_id) for kernel_id in list(self._forks)))
+        if self._server is not None:
+            await self._stop_server(self._server)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(_clear_slots, self._sandbox.sessions)
+        if self._groups is not None:
+            await asyncio.to_thread(self._groups.close)
+
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._chores.discard)
+        return task
+
+
+def _clear_slots(sessions: Path) -> None:
+    """Make the directory of all slots, without what a killed service left behind."""
+    sessions.mkdir(parents=True, exist_ok=True)
+    sessions.chmod(0o711)
+    for slot in sessions.iterdir():
+        slots.remove(slot)
+
+
+class _ShortPath:
+    """A path to ``directory`` that leaves room for a socket's name: itself, or a link to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.absolute()
+        self._temporary: str | None = None
+
+    def __enter__(self) -> Path:
+        if len(os.fsencode(self._directory)) <= _SOCKET_PATH_BYTES:
+            return self._directory
+        digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8]
+        self._temporary = tempfile.mkdtemp(prefix=f"cellmate-{digest}-", dir="/tmp")
+        link = Path(self._temporary) / "s"
+        link.symlink_to(self._directory)
+        return link
+
+    def __exit__(self, *_: object) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end, keeping the last few kilobytes."""
+    kept = b""
+    while piece := await stream.read(_ERROR_TAIL_BYTES):
+        kept = (kept + piece)[-_ERROR_TAIL_BYTES:]
+    return kept
+
+
+def _remedy(reason: str) -> str:
+    """What an operator can do about a sandbox that doesn't start."""
+    if "uid map" in reason or "namespace" in reason or "not permitted" in reason.lower():
+        return (
+            "allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1` and, "
+            "on Ubuntu, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in Docker, run "
+            "with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
+        )
+    return "look at the reason; running the service again with LOG_LEVEL=DEBUG shows more"

@@ -1,0 +1,462 @@
+"""One live kernel: its channels, running a cell on it, and interrupting that.
+
+Speaks the Jupyter messaging protocol, version 5.4, through jupyter_client's client. Every message
+comes from a process that runs hostile code: what can't be parsed is counted and left aside.
+
+Source: Jupyter client documentation, "Messaging in Jupyter".
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
+from interpreter.errors import KernelStartFailed
+from interpreter.execution import Deadline, OnInput
+from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
+from interpreter.outputs import ClearOutput, Output, OutputCollector
+
+log = structlog.get_logger()
+
+#: A larger message ends the connection: nothing honest sends one.
+MAX_MESSAGE_BYTES = 64 << 20
+#: A stream message beyond this is counted, not parsed: our kernels send far smaller ones.
+_LARGE_STREAM_BYTES = 1 << 20
+#: Messages waiting on this side; more wait on the kernel's side, in its own memory.
+_WAITING_MESSAGES = 200
+#: How long the reading of one kernel's messages may hold up the others.
+_READING_TURN_S = 0.005
+_CONNECT_S = 15.0
+_REPLY_S = 5.0
+#: After the reply, outputs and ``idle`` follow at once; a kernel silent for so long lost them.
+_IDLE_AFTER_REPLY_S = 10.0
+_CELL_STARTED_S = 1.0
+_MOST_COUNT = 1 << 31
+
+Message = Mapping[str, Any]
+
+
+def make_context() -> zmq.asyncio.Context:
+    """A ZeroMQ context for the connections to all kernels of a service, with its bounds set."""
+    context = zmq.asyncio.Context()
+    context.set(zmq.MAX_SOCKETS, 16_384)
+    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
+    context.setsockopt(zmq.LINGER, 0)
+    return context
+
+
+def connection_info(hosted: HostedKernel) -> Any:
+    """A kernel's connection as jupyter_client's classes take it."""
+    return {**hosted.connection, "key": str(hosted.connection["key"]).encode()}
+
+
+@dataclass(frozen=True, slots=True)
+class CellEnd:
+    """How a cell ended on the kernel.
+
+    Attributes:
+        reply: the content of its ``execute_reply``; None if the kernel ended before.
+        count: the kernel's number of it, None if it never began.
+        exit: how the kernel ended, None while it lives.
+        timed_out: True if the deadline passed.
+        interrupted: True if it was interrupted on request.
+        input_timed_out: True if nobody answered its ``input()`` in time.
+        output_lost: True if the kernel never said that the cell was over.
+        run_s: its running time, in seconds.
+    """
+
+    reply: Mapping[str, Any] | None
+    count: int | None
+    exit: KernelExit | None
+    timed_out: bool
+    interrupted: bool
+    input_timed_out: bool
+    output_lost: bool
+    run_s: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """The cell that is running now."""
+
+    message_id: str
+    collector: OutputCollector
+    deadline: Deadline
+    deliver: Callable[[Output | ClearOutput], None]
+    on_input: OnInput | None
+    input_timeout_s: float
+    finished: asyncio.Future[None]
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    reply: Mapping[str, Any] | None = None
+    idle: bool = False
+    count: int | None = None
+    interrupted: bool = False
+    input_timed_out: bool = False
+    output_lost: bool = False
+    last_message: float = 0.0
+    asking: "asyncio.Task[None] | None" = None
+
+    def settle(self) -> None:
+        """Finish once both signs of the end have come."""
+        if self.reply is not None and self.idle and not self.finished.done():
+            self.finished.set_result(None)
+
+
+class Kernel:
+    """A connection to a live kernel. Made by :meth:`start`; ended by :meth:`kill`."""
+
+    def __init__(self, host: KernelHost, hosted: HostedKernel, client: AsyncKernelClient) -> None:
+        """Use :meth:`start`."""
+        self.hosted = hosted
+        self.exit: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
+        self._host = host
+        self._client = client
+        self._run: _Run | None = None
+        self._replies: dict[str, asyncio.Future[Message]] = {}
+        self._iopub_ready = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def start(
+        cls, host: KernelHost, slot: str | None, context: zmq.asyncio.Context
+    ) -> "Kernel":
+        """Start a kernel on ``host`` and connect to it.
+
+        Args:
+            host: the machine.
+            slot: the sandbox directory, or None for a new one.
+            context: from :func:`make_context`.
+
+        Raises:
+            KernelStartFailed: it did not start, or did not answer.
+        """
+        hosted = await host.start(slot)
+        client = AsyncKernelClient(context=context)
+        client.load_connection_info(connection_info(hosted))
+        client.start_channels(hb=False)
+        kernel = cls(host, hosted, client)
+        try:
+            kernel._spawn(kernel._await_exit())
+            kernel._spawn(kernel._read(client.iopub_channel.socket, kernel._on_iopub))
+            kernel._spawn(kernel._read(client.shell_channel.socket, kernel._on_reply))
+            kernel._spawn(kernel._read(client.control_channel.socket, kernel._on_reply))
+            kernel._spawn(kernel._read(client.stdin_channel.socket, kernel._on_stdin))
+            async with asyncio.timeout(_CONNECT_S):
+                await kernel._request("kernel_info_request", {}, timeout_s=_CONNECT_S)
+                await kernel._iopub_ready.wait()
+        except BaseException as error:
+            await kernel.kill()
+            if isinstance(error, TimeoutError):
+                raise KernelStartFailed("it did not answer") from error
+            raise
+        return kernel
+
+    @property
+    def busy(self) -> bool:
+        """Whether a cell is running."""
+        return self._run is not None
+
+    async def run_cell(
+        self,
+        code: str,
+        *,
+        collector: OutputCollector,
+        deliver: Callable[[Output | ClearOutput], None],
+        timeout_s: float,
+        grace_s: float,
+        on_input: OnInput | None,
+        input_timeout_s: float,
+    ) -> CellEnd:
+        """Run a cell to its end, whichever that is.
+
+        Past the deadline it is interrupted; if it goes on after the grace period the kernel is
+        killed. Must not be called while another cell runs.
+
+        Args:
+            code: the cell.
+            collector: gets its outputs.
+            deliver: gets live events; must not block.
+            timeout_s: the deadline, in seconds from the sending of the request to ``idle``.
+            grace_s: how long an interrupted cell may take to end, in seconds.
+            on_input: answers ``input()``; None makes it raise in the cell.
+            input_timeout_s: how long an answer may take, in seconds.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = Deadline(timeout_s)
+        message = self._message(
+            "execute_request",
+            {
+                "code": code,
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": on_input is not None,
+                "stop_on_error": False,
+            },
+        )
+        run = _Run(
+            message_id=message["header"]["msg_id"],
+            collector=collector,
+            deadline=deadline,
+            deliver=deliver,
+            on_input=on_input,
+            input_timeout_s=input_timeout_s,
+            finished=loop.create_future(),
+            last_message=loop.time(),
+        )
+        self._run = run
+        timed_out = False
+        try:
+            deadline.run()
+            self._client.shell_channel.send(message)
+            await _first_of(run.finished, self.exit, deadline.expired)
+            if not run.finished.done() and not self.exit.done():
+                timed_out = True
+                await self._stop_cell(run, grace_s)
+        finally:
+            deadline.pause()
+            if run.asking is not None:
+                run.asking.cancel()
+            self._run = None
+        return CellEnd(
+            reply=run.reply if run.finished.done() else None,
+            count=run.count,
+            exit=None if run.finished.done() or not self.exit.done() else self.exit.result(),
+            timed_out=timed_out,
+            interrupted=run.interrupted,
+            input_timed_out=run.input_timed_out,
+            output_lost=run.output_lost,
+            run_s=deadline.elapsed_s,
+        )
+
+    async def _stop_cell(self, run: _Run, grace_s: float) -> None:
+        """Interrupt a cell that is past its deadline; kill the kernel if it goes on."""
+        for _ in range(2):  # the first interrupt may be caught where it can't end the cell
+            await self._send_interrupt(run)
+            await _first_of(run.finished, self.exit, timeout_s=grace_s / 2)
+            if run.finished.done() or self.exit.done():
+                return
+        await self.kill()
+
+    async def interrupt(self) -> bool:
+        """Interrupt the running cell. Returns False if none is running."""
+        run = self._run
+        if run is None:
+            return False
+        run.interrupted = True
+        await self._send_interrupt(run)
+        return True
+
+    async def _send_interrupt(self, run: _Run) -> None:
+        # ipykernel ignores the signal until it has begun with the cell.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CELL_STARTED_S):
+                await run.started.wait()
+        if self._run is run and not run.finished.done():
+            await self._host.signal(self.hosted.kernel_id, signal.SIGINT)
+
+    async def kill(self) -> KernelExit:
+        """End the kernel and everything it started, and close the connection."""
+        await self._host.kill(self.hosted.kernel_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REPLY_S):
+                await asyncio.shield(self.exit)
+        self.disconnect()
+        if not self.exit.done():
+            self.exit.set_result(KernelExit("stopped"))
+        return self.exit.result()
+
+    def disconnect(self) -> None:
+        """Close the connection; the kernel, if alive, goes on."""
+        for task in self._tasks:
+            task.cancel()
+        self._client.stop_channels()
+
+    async def variables(self) -> list[Mapping[str, Any]]:
+        """The user's variables, as the kernel describes them; also while a cell runs.
+
+        Raises:
+            TimeoutError: the kernel did not answer.
+        """
+        reply = await self._request("variables_request", {}, timeout_s=_REPLY_S, control=True)
+        variables = reply.get("variables")
+        if not isinstance(variables, list):
+            return []
+        return [entry for entry in variables if isinstance(entry, dict)]
+
+    async def complete(self, code: str, cursor: int) -> Message:
+        """The kernel's completions at a position in the code; also while a cell runs.
+
+        Raises:
+            TimeoutError: the kernel did not answer.
+        """
+        content = {"code": code, "cursor_pos": cursor}
+        return await self._request("complete_request", content, timeout_s=_REPLY_S, control=True)
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _message(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        message: dict[str, Any] = self._client.session.msg(kind, dict(content))
+        return message
+
+    async def _request(
+        self, kind: str, content: Mapping[str, Any], *, timeout_s: float, control: bool = False
+    ) -> Message:
+        message = self._message(kind, content)
+        message_id = message["header"]["msg_id"]
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._replies[message_id] = reply
+        try:
+            channel = self._client.control_channel if control else self._client.shell_channel
+            channel.send(message)
+            await _first_of(reply, self.exit, timeout_s=timeout_s)
+            if reply.done():
+                return reply.result()
+            if self.exit.done():
+                raise KernelStartFailed("it ended before it answered")
+            raise TimeoutError
+        finally:
+            del self._replies[message_id]
+
+    async def _read(
+        self, socket: zmq.asyncio.Socket, handle: Callable[[Message, list[Any]], None]
+    ) -> None:
+        """Hand on the messages of one channel, letting other work in between."""
+        turn_began = time.monotonic()
+        while True:
+            frames = await socket.recv_multipart(copy=True)
+            message = self._parse(frames)
+            if message is not None:
+                try:
+                    handle(message, frames)
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    log.debug("a kernel sent a malformed message", reason=str(error))
+            if time.monotonic() - turn_began > _READING_TURN_S:
+                await asyncio.sleep(0)
+                turn_began = time.monotonic()
+
+    def _parse(self, frames: list[bytes]) -> Message | None:
+        session = self._client.session
+        try:
+            _, parts = session.feed_identities(frames)
+            large = sum(map(len, parts)) > _LARGE_STREAM_BYTES
+            message: dict[str, Any] = session.deserialize(parts, content=not large)
+            if large and message["header"].get("msg_type") == "stream":
+                message["content"] = len(message["content"])  # counted, not parsed
+            elif large:
+                message["content"] = session.unpack(message["content"])
+        except Exception as error:  # whatever hostile bytes can provoke in the parsers
+            log.debug("a kernel sent an unreadable message", reason=type(error).__name__)
+            return None
+        return message
+
+    def _on_iopub(self, message: Message, _: list[Any]) -> None:
+        self._iopub_ready.set()
+        run = self._run
+        if run is None or message["parent_header"].get("msg_id") != run.message_id:
+            return
+        run.last_message = asyncio.get_running_loop().time()
+        kind, content = message["header"]["msg_type"], message["content"]
+        if kind == "status":
+            if content.get("execution_state") == "idle":
+                run.idle = True
+                run.settle()
+        elif kind == "execute_input":
+            run.started.set()
+            count = content.get("execution_count")
+            run.count = count if type(count) is int and 0 < count < _MOST_COUNT else None
+        elif isinstance(content, int):  # its size: it was too large to be parsed
+            run.collector.add_left_out("stdout", content)
+        else:
+            for event in run.collector.add(kind, content, message["metadata"]):
+                run.deliver(event)
+
+    def _on_reply(self, message: Message, _: list[Any]) -> None:
+        parent = message["parent_header"].get("msg_id")
+        waiting = self._replies.get(parent)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message["content"])
+        run = self._run
+        is_reply = message["header"]["msg_type"] == "execute_reply"
+        if run is not None and parent == run.message_id and is_reply and run.reply is None:
+            run.reply = message["content"]
+            run.settle()
+            if not run.idle:
+                self._expect_idle(run)
+
+    def _expect_idle(self, run: _Run) -> None:
+        """See to it that a cell whose end was never announced ends all the same."""
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            if run.finished.done():
+                return
+            silent_s = loop.time() - run.last_message
+            if silent_s < _IDLE_AFTER_REPLY_S:
+                loop.call_later(_IDLE_AFTER_REPLY_S - silent_s, look)
+                return
+            run.output_lost = True
+            run.idle = True
+            run.settle()
+
+        run.last_message = loop.time()
+        loop.call_later(_IDLE_AFTER_REPLY_S, look)
+
+    def _on_stdin(self, message: Message, _: list[Any]) -> None:
+        run = self._run
+        if (
+            run is None
+            or run.on_input is None
+            or message["header"]["msg_type"] != "input_request"
+            or message["parent_header"].get("msg_id") != run.message_id
+            or (run.asking is not None and not run.asking.done())
+        ):
+            return
+        content = message["content"]
+        prompt = str(content.get("prompt", ""))[:2000]
+        run.asking = self._spawn(self._ask(run, run.on_input, prompt, bool(content["password"])))
+
+    async def _ask(self, run: _Run, on_input: OnInput, prompt: str, password: bool) -> None:
+        """Have a person answer; the deadline's clock stands still meanwhile."""
+        run.deadline.pause()
+        try:
+            async with asyncio.timeout(run.input_timeout_s):
+                answer = await on_input(prompt, password)
+        except TimeoutError:
+            run.input_timed_out = True
+            await self._send_interrupt(run)
+        except Exception as error:
+            log.warning("the front end could not ask for input", reason=repr(error))
+            await self._send_interrupt(run)
+        else:
+            self._client.input(answer)
+        finally:
+            if self._run is run:
+                run.deadline.run()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def _await_exit(self) -> None:
+        how = await self._host.wait(self.hosted.kernel_id)
+        if not self.exit.done():
+            self.exit.set_result(how)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _first_of(*futures: "asyncio.Future[Any]", timeout_s: float | None = None) -> None:
+    """Wait until one of them is done, or the time is over. Cancels none of them."""
+    await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,40 @@
+"""Limits: the numbers of a kernel's confinement."""
+
+from dataclasses import dataclass
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one kernel may use.
+
+    Attributes:
+        memory_bytes: memory of the kernel and all it starts, together.
+        processes: processes and threads at a time.
+        open_files: open files of one process.
+        file_bytes: size of one file that it writes.
+        tmp_bytes: size of its private /tmp, which counts as memory.
+        shm_bytes: size of its private /dev/shm, which counts as memory.
+        output_chars: characters of a cell's output that are sent as they come; as many more are
+            kept for its end, and what is between is counted.
+    """
+
+    memory_bytes: int = 1024 * _MIB
+    processes: int = 64
+    open_files: int = 1024
+    file_bytes: int = 500 * _MIB
+    tmp_bytes: int = 256 * _MIB
+    shm_bytes: int = 256 * _MIB
+    output_chars: int = 200_000
+
+    def for_kernel(self) -> dict[str, int]:
+        """The numbers that the fork server sets."""
+        return {
+            "memory_bytes": self.memory_bytes,
+            "processes": self.processes,
+            "open_files": self.open_files,
+            "file_bytes": self.file_bytes,
+            "tmp_bytes": self.tmp_bytes,
+            "shm_bytes": self.shm_bytes,
+        }

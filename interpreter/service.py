@@ -1,0 +1,187 @@
+"""Interpreter: the service as a library user or a front end meets it."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import structlog
+import zmq.asyncio
+
+from interpreter.data_directory import DataDirectoryLock
+from interpreter.database import open_database
+from interpreter.errors import NoCapacity
+from interpreter.files import FileEvent, FileStore, check_user_id
+from interpreter.hosts.base import KernelHost
+from interpreter.hosts.local import LocalKernelHost
+from interpreter.kernel import make_context
+from interpreter.limits import Limits
+from interpreter.sessions import KernelInfo, Session
+from interpreter.settings import Settings
+
+log = structlog.get_logger()
+
+_CULL_INTERVAL_S = 15.0
+#: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
+_TYPICAL_KERNEL_BYTES = 192 << 20
+_MEMORY_SHARE = 0.75
+_CULLED = (
+    "The kernel was stopped after being idle for long: the variables are gone, the files stay."
+)
+_CROWDED_OUT = (
+    "The kernel was stopped while it was idle, to make room for others: the variables are gone, "
+    "the files stay."
+)
+
+
+class Interpreter:
+    """Sessions with sandboxed IPython kernels, and the users' stored files.
+
+        async with Interpreter.open(Settings(data_dir=...)) as service:
+            session = await service.session(user_id="42")
+            result = await session.execute("1 + 1")
+
+    Attributes:
+        settings: as given.
+        files: the users' stored files.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        files: FileStore,
+        host: KernelHost,
+        context: zmq.asyncio.Context,
+    ) -> None:
+        """Use :meth:`open`."""
+        self.settings = settings
+        self.files = files
+        self._host = host
+        self._context = context
+        self._sessions: dict[str, Session] = {}
+        self._max_kernels = settings.max_kernels or _kernels_for_this_machine()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        host: KernelHost | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> AsyncGenerator["Interpreter"]:
+        """Start the service; everything it started ends with the context.
+
+        Args:
+            settings: all there is to set.
+            host: where kernels run; None for this machine.
+            on_progress: gets a line for a person about each longer step.
+
+        Raises:
+            DataDirectoryInUse: another service uses the data directory.
+            DatabaseUnavailable: MongoDB can't be reached, or the embedded one not started.
+            KernelEnvironmentFailed: the kernels' environment could not be built.
+            SandboxUnavailable: bubblewrap is missing.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(DataDirectoryLock(settings.data_dir))
+            if host is None:
+                host = await stack.enter_async_context(_local_host(settings, on_progress))
+            database = await stack.enter_async_context(open_database(settings, on_progress))
+            files = await stack.enter_async_context(FileStore.open(settings, database=database))
+            context = make_context()
+            stack.callback(context.destroy, linger=0)
+            service = cls(settings, files=files, host=host, context=context)
+            files.subscribe(service._file_changed)
+            culling = asyncio.create_task(service._cull_idle())
+            try:
+                yield service
+            finally:
+                culling.cancel()
+                files.unsubscribe(service._file_changed)
+                await service._close()
+
+    async def session(self, *, user_id: str) -> Session:
+        """The user's session: the one there is, or a new one. Its kernel starts with a first cell.
+
+        Raises:
+            InvalidName: the user id has characters it must not have.
+        """
+        check_user_id(user_id)
+        session = self._sessions.get(user_id)
+        if session is None or session.closed:
+            session = Session(
+                user_id,
+                settings=self.settings,
+                host=self._host,
+                files=self.files,
+                context=self._context,
+                make_room=self._make_room,
+            )
+            self._sessions[user_id] = session
+        return session
+
+    def kernels(self) -> tuple[KernelInfo, ...]:
+        """Every live kernel, the longest running first."""
+        infos = [info for session in self._sessions.values() if (info := session.info())]
+        return tuple(sorted(infos, key=lambda info: info.started_at))
+
+    async def _make_room(self, newcomer: Session) -> None:
+        """See to it that one more kernel may start.
+
+        Raises:
+            NoCapacity: all kernels there may be are at work.
+        """
+        others = [s for s in self._sessions.values() if s is not newcomer and s.live]
+        while len(others) >= self._max_kernels:
+            idle = [session for session in others if not session.busy]
+            if not idle:
+                raise NoCapacity(self._max_kernels)
+            longest = min(idle, key=lambda session: session.last_active_at)
+            others.remove(longest)
+            await longest.cull(_CROWDED_OUT)
+
+    async def _cull_idle(self) -> None:
+        if self.settings.kernel_idle_s < 0:
+            return
+        while True:
+            await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
+            now = datetime.now(UTC)
+            for session in list(self._sessions.values()):
+                idle_s = (now - session.last_active_at).total_seconds()
+                if session.live and not session.busy and idle_s > self.settings.kernel_idle_s:
+                    log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
+                    await session.cull(_CULLED)
+
+    def _file_changed(self, event: FileEvent) -> None:
+        session = self._sessions.get(event.file.user_id)
+        if session is not None:
+            session.file_changed(event)
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+
+
+def _local_host(
+    settings: Settings, on_progress: Callable[[str], None] | None
+) -> AbstractAsyncContextManager[LocalKernelHost]:
+    return LocalKernelHost.open(
+        data_dir=settings.data_dir,
+        kernel_env_dir=settings.kernel_env_dir,
+        limits=Limits(
+            memory_bytes=settings.kernel_memory_bytes,
+            processes=settings.kernel_processes,
+            output_chars=settings.max_output_chars,
+        ),
+        kernel_python=settings.kernel_python,
+        kernel_uid=settings.kernel_uid,
+        spare_kernels=settings.warm_kernels,
+        on_progress=on_progress,
+    )
+
+
+def _kernels_for_this_machine() -> int:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(2, int(memory * _MEMORY_SHARE / _TYPICAL_KERNEL_BYTES))

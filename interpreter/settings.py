@@ -1,0 +1,484 @@
+"""What can be set: one frozen model, read from the environment in one place."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from platformdirs import user_cache_path
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from interpreter.errors import SettingProblem, SettingsError
+
+__all__ = ["SettingDocumentation", "Settings"]
+
+MIB = 1 << 20
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    """How a field is called, measured and explained in the environment.
+
+    Attributes:
+        name: The environment's name for it.
+        allowed: What may stand there; ``{unit}`` in it becomes the unit of whoever reads it.
+        unit: The environment's unit, or "" for what isn't measured.
+        field_unit: The field's own unit.
+        scale: How many field units make one of the environment's; -1 ("never") is not scaled.
+        default: How the default is written down, where the default itself depends on the machine.
+    """
+
+    name: str
+    allowed: str
+    unit: str = ""
+    field_unit: str = ""
+    scale: int = 1
+    default: str | None = None
+
+    def allowed_in_environment(self) -> str:
+        return self.allowed.format(unit=self.unit)
+
+    def allowed_in_field(self) -> str:
+        return self.allowed.format(unit=self.field_unit or self.unit)
+
+    def to_field(self, text: str, *, whole: bool) -> float | int | str:
+        """Convert from the environment's unit; what is no number the model then refuses."""
+        if self.scale == 1:
+            return text
+        try:
+            number = float(text)
+        except ValueError:
+            return text
+        if not math.isfinite(number):
+            return text
+        if number != -1:
+            number *= self.scale
+        return int(number) if whole and math.isfinite(number) else number
+
+    def to_environment(self, value: object) -> str:
+        """Say a field's value as it would stand in the environment."""
+        if value is None:
+            return ""
+        if isinstance(value, int | float):
+            if self.scale != 1 and value != -1:
+                value = value / self.scale
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDocumentation:
+    """What ``.env.example`` and the reference say about one setting.
+
+    Attributes:
+        env_name: The environment's name, such as ``FILE_EXPIRATION_HOURS``.
+        field_name: The attribute of ``Settings``.
+        description: What it is for.
+        allowed: What may stand there, in the environment's unit.
+        unit: The environment's unit, or "" for what isn't measured.
+        default: The default as it would stand in the environment; "" where there is none.
+        secret: Whether its value must not be shown.
+    """
+
+    env_name: str
+    field_name: str
+    description: str
+    allowed: str
+    unit: str
+    default: str
+    secret: bool
+
+
+def _directory(path: Path) -> Path:
+    try:
+        return Path(os.path.abspath(path.expanduser()))
+    except RuntimeError as error:
+        raise ValueError("no home directory to stand for the ~") from error
+
+
+def _positive_or_never(number: float) -> float:
+    if number == -1 or number > 0:
+        return number
+    raise ValueError("neither greater than 0 nor -1")
+
+
+def _log_level(name: str) -> str:
+    if name.upper() not in _LOG_LEVELS:
+        raise ValueError("no such level")
+    return name.upper()
+
+
+def _database_name(name: str) -> str:
+    # Source: MongoDB manual, "Naming restrictions"; the strictest (Windows) set of characters.
+    if not 0 < len(name.encode()) < 64 or set(name) & set('/\\. "$*<>:|?\0'):
+        raise ValueError("not a database name")
+    if name in ("admin", "config", "local"):
+        raise ValueError("MongoDB's own database")
+    return name
+
+
+def _mongodb_uri(uri: SecretStr) -> SecretStr:
+    if not uri.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("not a MongoDB URI")
+    return uri
+
+
+_POSITIVE = "a number of {unit} greater than 0"
+_POSITIVE_OR_NEVER = "a number of {unit} greater than 0, or -1 for never"
+_MOST_HOURS = 876_000  # A century: what dates can be subtracted from without overflowing.
+_MOST_BYTES = 1 << 50  # Far beyond any disk here, and well within MongoDB's 64-bit integers.
+
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _bytes(least: int) -> Any:
+    return Field(ge=least, le=_MOST_BYTES)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set, checked, frozen, in the units the names say.
+
+    ``Settings(data_dir=...)`` takes field names and reads nothing else: an environment never leaks
+    into a library's caller. ``Settings.load()`` is for the composition root.
+
+    Raises:
+        SettingsError: Naming every value that can't be used.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # What pydantic says about a wrong value would quote it, secrets too.
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Annotated[
+        Path,
+        AfterValidator(_directory),
+        _Variable("DATA_DIR", "a directory"),
+    ] = Field(
+        default=Path("/tmp/bot_code_interpreter"),
+        description="Where users' files, sessions and the embedded database are kept.",
+    )
+    kernel_env_dir: Annotated[
+        Path,
+        AfterValidator(_directory),
+        _Variable("KERNEL_ENV_DIR", "a directory", default="~/.cache/cellmate/kernel-envs"),
+    ] = Field(
+        default_factory=lambda: user_cache_path("cellmate", appauthor=False) / "kernel-envs",
+        description="Where the kernels' Python environments are built and kept.",
+    )
+    mongodb_uri: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda uri: uri and _mongodb_uri(uri)),
+        _Variable("MONGODB_URI", "a MongoDB address such as mongodb://user:password@host:27017"),
+    ] = Field(
+        default=None,
+        description="The MongoDB to use; without it an embedded one is started in the data "
+        "directory.",
+    )
+    mongodb_database: Annotated[
+        str,
+        AfterValidator(_database_name),
+        _Variable(
+            "MONGODB_DATABASE",
+            'a database name of 1 to 63 bytes without spaces or any of / \\ . " $ * < > : | ?, '
+            "and not admin, config or local",
+        ),
+    ] = Field(default="cellmate", description="The database in that MongoDB.")
+    file_retention_hours: Annotated[
+        float,
+        Field(le=_MOST_HOURS, allow_inf_nan=False),
+        AfterValidator(_positive_or_never),
+        _Variable("FILE_EXPIRATION_HOURS", _POSITIVE_OR_NEVER, unit="hours"),
+    ] = Field(
+        default=48.0,
+        description="How long a file is kept after its upload; -1 keeps files for ever. Applies "
+        "to files already stored, too.",
+    )
+    max_files_per_user: Annotated[
+        int,
+        Field(ge=1, le=1000),
+        _Variable("MAX_FILES_PER_USER", "a whole number from 1 to 1000", unit="files"),
+    ] = Field(
+        default=20,
+        description="How many files a user may keep; one more, and the oldest goes.",
+    )
+    max_file_bytes: Annotated[
+        int,
+        _bytes(1),
+        _Variable("MAX_FILE_SIZE_MB", _POSITIVE, unit="MiB", field_unit="bytes", scale=MIB),
+    ] = Field(default=50 * MIB, description="How large one file may be.")
+    cleanup_interval_s: Annotated[
+        _Seconds,
+        _Variable(
+            "CLEANUP_INTERVAL_MINUTES", _POSITIVE, unit="minutes", field_unit="seconds", scale=60
+        ),
+    ] = Field(
+        default=600.0,
+        description="How often expired files are removed from disk and database. An expired file "
+        "can't be read any more, removed or not.",
+    )
+    cell_timeout_s: Annotated[
+        _Seconds,
+        _Variable("CODE_EXECUTION_TIMEOUT", _POSITIVE, unit="seconds"),
+    ] = Field(
+        default=300.0,
+        description="How long a cell may run; waiting, installing packages and collecting files "
+        "don't count.",
+    )
+    interrupt_grace_s: Annotated[
+        _Seconds,
+        _Variable("INTERRUPT_GRACE_SECONDS", _POSITIVE, unit="seconds"),
+    ] = Field(
+        default=5.0,
+        description="How long an interrupted cell has to stop before its kernel is replaced.",
+    )
+    input_timeout_s: Annotated[
+        _Seconds,
+        _Variable("INPUT_TIMEOUT_SECONDS", _POSITIVE, unit="seconds"),
+    ] = Field(default=300.0, description="How long input() waits for a person's answer.")
+    cell_queue_limit: Annotated[
+        int,
+        Field(ge=0, le=1000),
+        _Variable("CELL_QUEUE_LIMIT", "a whole number from 0 to 1000", unit="cells"),
+    ] = Field(default=5, description="How many of a user's cells may wait behind the running one.")
+    kernel_memory_bytes: Annotated[
+        int,
+        _bytes(64 * MIB),
+        _Variable(
+            "KERNEL_MEMORY_MB",
+            "a number of MiB, 64 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(default=1024 * MIB, description="How much memory one kernel may use.")
+    kernel_processes: Annotated[
+        int,
+        Field(ge=16, le=32768),
+        _Variable(
+            "KERNEL_MAX_PROCESSES", "a whole number from 16 to 32768", unit="processes and threads"
+        ),
+    ] = Field(
+        default=64,
+        description="How many processes and threads one kernel may have; a kernel itself needs "
+        "about 14.",
+    )
+    kernel_idle_s: Annotated[
+        float,
+        Field(allow_inf_nan=False),
+        AfterValidator(_positive_or_never),
+        _Variable(
+            "KERNEL_IDLE_MINUTES",
+            _POSITIVE_OR_NEVER,
+            unit="minutes",
+            field_unit="seconds",
+            scale=60,
+        ),
+    ] = Field(
+        default=3600.0,
+        description="How long a kernel nobody uses is kept, with its variables; -1 keeps it.",
+    )
+    max_kernels: Annotated[
+        int | None,
+        Field(ge=1, le=100_000),
+        _Variable("MAX_KERNELS", "a whole number from 1 to 100000", unit="kernels"),
+    ] = Field(
+        default=None,
+        description="How many kernels may live at once; without it, as many as memory allows.",
+    )
+    warm_kernels: Annotated[
+        int,
+        Field(ge=0, le=64),
+        _Variable("WARM_KERNELS", "a whole number from 0 to 64", unit="kernels"),
+    ] = Field(default=1, description="How many kernels are kept ready for users yet to come.")
+    max_output_chars: Annotated[
+        int,
+        Field(ge=1, le=1_000_000_000),
+        _Variable("MAX_OUTPUT_CHARS", "a whole number from 1 to 1000000000", unit="characters"),
+    ] = Field(
+        default=200_000,
+        description="How much text of a cell is kept, half from its start, half from its end.",
+    )
+    max_artifacts: Annotated[
+        int,
+        Field(ge=0, le=1000),
+        _Variable("MAX_ARTIFACTS", "a whole number from 0 to 1000", unit="files"),
+    ] = Field(default=10, description="How many files of one cell are collected.")
+    max_artifacts_bytes: Annotated[
+        int,
+        _bytes(1),
+        _Variable("MAX_ARTIFACTS_MB", _POSITIVE, unit="MiB", field_unit="bytes", scale=MIB),
+    ] = Field(default=100 * MIB, description="How large the files of one cell may be together.")
+    kernel_python: Annotated[
+        Path | None,
+        AfterValidator(lambda path: path and _directory(path)),
+        _Variable("KERNEL_PYTHON", "the path of a Python interpreter"),
+    ] = Field(
+        default=None,
+        description="The Python that kernels run on; without it, the one the service runs on.",
+    )
+    kernel_uid: Annotated[
+        int,
+        # 2**32 - 1 means "no uid" to the system, and 0 is what kernels must never have.
+        Field(ge=1, le=(1 << 32) - 2),
+        _Variable("KERNEL_UID", "a user id from 1 to 4294967294"),
+    ] = Field(
+        default=52525,
+        description="The user id that kernels run as when the service runs as root.",
+    )
+    log_level: Annotated[
+        str,
+        AfterValidator(_log_level),
+        _Variable("LOG_LEVEL", "one of " + ", ".join(_LOG_LEVELS)),
+    ] = Field(default="INFO", description="How much is logged.")
+
+    @classmethod
+    def load(cls, env_file: Path | str | None = ".env") -> Self:
+        """Read the environment, and below it a file of the same form.
+
+        Unknown names are ignored, empty values count as unset, and the environment wins over the
+        file.
+
+        Args:
+            env_file: The file, relative to the working directory; None reads none. One that
+                doesn't exist is no mistake.
+
+        Raises:
+            SettingsError: Naming every value that can't be used, under its environment name.
+        """
+        given = _environment(cls, env_file)
+        values: dict[str, Any] = {
+            field_name: variable.to_field(given[variable.name], whole=_is_whole(field))
+            for field_name, field, variable in _variables(cls)
+            if variable.name in given
+        }
+        try:
+            return cls(**values)
+        except SettingsError as error:
+            # Said again in the names and units that the operator wrote.
+            variables = {field_name: variable for field_name, _, variable in _variables(cls)}
+            wrong = [variables[problem.name] for problem in error.problems]
+            secret = {problem.name for problem in error.problems if problem.value is None}
+            raise SettingsError(
+                SettingProblem(
+                    variable.name,
+                    None if problem.name in secret else given[variable.name],
+                    variable.allowed_in_environment(),
+                )
+                for problem, variable in zip(error.problems, wrong, strict=True)
+            ) from None
+
+    @classmethod
+    def documented(cls) -> tuple[SettingDocumentation, ...]:
+        """Everything there is to say about each setting, in the order of the fields."""
+        return tuple(
+            SettingDocumentation(
+                env_name=variable.name,
+                field_name=field_name,
+                description=field.description or "",
+                allowed=variable.allowed_in_environment(),
+                unit=variable.unit,
+                default=variable.default or variable.to_environment(field.default),
+                secret=_is_secret(field),
+            )
+            for field_name, field, variable in _variables(cls)
+        )
+
+    @property
+    def file_retention(self) -> timedelta | None:
+        """How long a file is kept, or None for ever."""
+        if self.file_retention_hours == -1:
+            return None
+        return timedelta(hours=self.file_retention_hours)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_all(cls, values: object, validate: ValidatorFunctionWrapHandler) -> Self:
+        try:
+            checked: Self = validate(values)
+        except ValidationError as error:
+            # Not chained: pydantic's own report knows the values, secrets too.
+            raise SettingsError(_problems(cls, error)) from None
+        return checked
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Called by pydantic-settings: of all it could read, only what the caller gave."""
+        return (init_settings,)
+
+
+def _variables(settings: type[Settings]) -> list[tuple[str, FieldInfo, _Variable]]:
+    return [
+        (name, field, next(item for item in field.metadata if isinstance(item, _Variable)))
+        for name, field in settings.model_fields.items()
+    ]
+
+
+def _is_whole(field: FieldInfo) -> bool:
+    return field.annotation in (int, int | None)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return field.annotation == SecretStr | None
+
+
+def _environment(settings: type[Settings], env_file: Path | str | None) -> Mapping[str, str]:
+    """The texts given for settings, by environment name; without the empty ones."""
+    sources = [EnvSettingsSource(settings, case_sensitive=True)]
+    if env_file is not None:
+        try:
+            sources.insert(
+                0, DotEnvSettingsSource(settings, env_file, "utf-8", case_sensitive=True)
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SettingsError(
+                [SettingProblem(str(env_file), f"unreadable ({reason})", "a UTF-8 text file")]
+            ) from error
+    given = {}
+    for source in sources:
+        given.update({k: v.strip() for k, v in source.env_vars.items() if v and v.strip()})
+    return given
+
+
+def _problems(settings: type[Settings], error: ValidationError) -> list[SettingProblem]:
+    """One problem for each wrong field, in the order of the fields, and one for each unknown."""
+    wrong = {str(detail["loc"][0]): detail["input"] for detail in reversed(error.errors())}
+    problems = []
+    for name, field, variable in _variables(settings):
+        if name in wrong:
+            value = None if _is_secret(field) else str(wrong.pop(name))
+            wrong.pop(name, None)
+            problems.append(SettingProblem(name, value, variable.allowed_in_field()))
+    for name, value in wrong.items():
+        problems.append(SettingProblem(name, str(value), "left out: there is no such setting"))
+    return problems

@@ -1,0 +1,254 @@
+"""The user's files as a cell sees them: `FILES` and `load_file`."""
+
+import difflib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from kernel_startup import loaders
+from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning
+from kernel_startup.loaders.text import decode
+from kernel_startup.source import Source
+from kernel_startup.types import UNKNOWN, FileType, type_of_source
+
+#: Where the host puts the user's files: a directory for each, named by its id.
+FILES_ROOT = Path("/files")
+_MAX_LISTED = 50
+
+As = Literal["auto", "text", "bytes", "path"]
+
+
+class Files(Mapping[str, str]):
+    """The user's files, id -> path; read-only, and always as they are at this moment.
+
+    A file uploaded while the kernel lives is there at the next look, a deleted one is gone.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = Path(root)
+
+    def __getitem__(self, file_id: str) -> str:
+        path = self._path(file_id)
+        if path is None:
+            raise FileNotKnown(file_id, _not_known(self, file_id))
+        return path
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            # By age, then by id: the order in which they were uploaded.
+            entries = sorted(os.scandir(self._root), key=lambda entry: (_age(entry), entry.name))
+        except OSError:
+            return
+        for entry in entries:
+            if self._path(entry.name) is not None:
+                yield entry.name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, file_id: object) -> bool:
+        return self._path(file_id) is not None
+
+    def __repr__(self) -> str:
+        rows = [(file_id, os.path.basename(path), _size(path)) for file_id, path in self.items()]
+        if not rows:
+            return "FILES: no files yet"
+        table = [("id", "name", "size"), *rows[:_MAX_LISTED]]
+        widths = [max(len(row[column]) for row in table) for column in range(2)]
+        lines = [f"{i:<{widths[0]}}  {name:<{widths[1]}}  {size}" for i, name, size in table]
+        if len(rows) > _MAX_LISTED:
+            lines.append(f"... and {len(rows) - _MAX_LISTED} more")
+        return "\n".join(lines)
+
+    def _path(self, file_id: object) -> str | None:
+        if not isinstance(file_id, str) or not file_id or file_id[0] == "." or "/" in file_id:
+            return None
+        directory = self._root / file_id
+        try:
+            names = os.listdir(directory)
+        except (OSError, ValueError):
+            return None
+        # None yet, for a moment: the directory is made before the file is linked into it.
+        return str(directory / names[0]) if len(names) == 1 else None
+
+
+FILES = Files(FILES_ROOT)
+
+
+def load_file(file_id: str, *, as_: As = "auto", **options: Any) -> Any:
+    """Load one of the user's files as the object that suits its type.
+
+    What the file is gets decided by its content, its name only helps. What comes back:
+
+    - csv, tsv (also .gz): pandas.DataFrame. Encoding, delimiter, header, decimal comma and
+      thousands separators are found out; ids with leading zeros stay text; columns of ISO dates
+      become datetimes; lines with too many fields are left out, with a warning that counts them.
+    - xlsx, xlsm, xlsb, xls, ods: pandas.DataFrame; with several sheets a dict of them by name.
+    - json: a list of records becomes a pandas.DataFrame, anything else is the dict, list or value.
+    - jsonl, ndjson: pandas.DataFrame.
+    - parquet, feather, arrow: pandas.DataFrame.
+    - png, jpg, gif, bmp, webp, tiff, ico: PIL.Image.Image.
+    - txt, md, log, source code and other plain text: str.
+
+    Args:
+        file_id: The file's id as listed by `FILES`. Its exact name does, if only one file has it.
+        as_: "auto" for the above; "text" for a str; "bytes" for the content as it is stored; "path"
+            for the path, to open it yourself.
+        **options: Depending on the type: encoding=, sep= or delimiter=, header=, nrows=, columns=
+            (a list of names), sheet_name= (a name, a number from 0, a list), mode= (images). All
+            others go to pandas' reader of that type, for example dtype=, skiprows=, parse_dates=.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotKnown: No file has this id (a KeyError; the message lists those there are).
+        FileLoadError: It can't be turned into an object; as_="bytes" still works.
+        TypeError: An option that this type doesn't have.
+
+    Examples:
+        >>> df = load_file("k3x9", nrows=1000)
+        >>> df = load_file("k3x9", encoding="cp1252", sep=";", dtype={"zip": str})
+        >>> sales = load_file("w7d2", sheet_name="2024")
+        >>> raw = load_file("p5m1", as_="bytes")
+    """
+    loaded, notes = load_from(FILES, file_id, as_=as_, **options)
+    for note in notes:
+        warnings.warn(note, FileWarning, stacklevel=2)
+    return loaded
+
+
+def load_from(
+    files: Mapping[str, str], file_id: object, *, as_: str = "auto", **options: Any
+) -> tuple[Any, list[str]]:
+    """`load_file` of the files given.
+
+    Returns:
+        The object, and sentences about what was left out or changed in loading it.
+    """
+    path = _find(files, file_id)
+    if as_ not in ("auto", "text", "bytes", "path"):
+        raise TypeError(f'as_={as_!r}: as_ is "auto", "text", "bytes" or "path"')
+    if as_ in ("bytes", "path"):
+        _refuse_unknown(options, frozenset(), f"as_={as_!r}")
+        return (path if as_ == "path" else Path(path).read_bytes()), []
+    try:
+        with Source(path) as source:
+            if as_ == "text":
+                _refuse_unknown(options, frozenset({"encoding"}), 'as_="text"')
+                return decode(source, **options), source.notes
+            return _load(source, options), source.notes
+    except FileLoadError as error:
+        raise error.with_traceback(None) from _without_frames(error.__cause__)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileLoadError(os.path.basename(path), "unreadable", reason=reason) from None
+
+
+def _load(source: Source, options: dict[str, Any]) -> object:
+    file_type = type_of_source(source)
+    if file_type is UNKNOWN:
+        raise FileLoadError(
+            source.name,
+            f"{UNKNOWN.title}: {source.size_bytes:,} bytes that begin with {source.head[:16]!r}",
+            remedy='as_="path" gives its path, for a library that reads it',
+        )
+    loader = loaders.find_loader(file_type.loader)
+    _refuse_unknown(options, loaders.known_options(loader), f"{file_type.name} files")
+    try:
+        return loader(source, **options)
+    except FileLoadError:
+        raise
+    except Exception as error:
+        raise _load_error(source, file_type, options, error) from error
+
+
+def _without_frames(error: BaseException | None) -> BaseException | None:
+    """Leave of an error what it says: the frames of five libraries help nobody here."""
+    if error is not None:
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error
+
+
+def _load_error(
+    source: Source, file_type: FileType, options: dict[str, Any], error: Exception
+) -> FileLoadError:
+    """Say in one sentence what five libraries say in forty frames."""
+    library = type(error).__module__.partition(".")[0]
+    said = str(error).strip() or type(error).__name__
+    tried = f"reading it as {file_type.name}"
+    if options:
+        tried += " with " + ", ".join(f"{name}={value!r}"[:60] for name, value in options.items())
+    if library not in ("builtins", "kernel_startup"):
+        tried += f" ({library})"
+    remedy = "If an option is wrong, leave it out" if options else "It may be cut off or damaged"
+    return FileLoadError(
+        source.name, f"{file_type.title} ({file_type.name})", tried, said[:500], remedy
+    )
+
+
+def _refuse_unknown(options: dict[str, Any], known: frozenset[str], what: str) -> None:
+    for name in options.keys() - known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}=?" if close else ""
+        common = sorted(known & _COMMON_OPTIONS)
+        takes = f" It takes {', '.join(f'{o}=' for o in common)}." if common and not close else ""
+        raise TypeError(f"load_file: {what} have no option {name}={hint or '.'}{takes}")
+
+
+_COMMON_OPTIONS = frozenset(
+    {"encoding", "sep", "delimiter", "header", "nrows", "columns", "sheet_name", "mode"}
+    | {"dtype", "skiprows"}
+)
+
+
+def _find(files: Mapping[str, str], wanted: object) -> str:
+    """Find a file's path by its id, by its exact name, or by its path."""
+    if isinstance(wanted, os.PathLike):
+        wanted = os.fspath(wanted)
+    if not isinstance(wanted, str):
+        raise TypeError(
+            f"load_file takes a file's id (a str), not {type(wanted).__name__} {wanted!r}."
+            f"\n{_listing(files)}"
+        )
+    if "/" in wanted and os.path.isfile(wanted):
+        return wanted  # people pass FILES[id], or a file their code has written
+    if wanted in files:
+        return files[wanted]
+    named = {i: path for i, path in files.items() if os.path.basename(path) == wanted}
+    if len(named) == 1:
+        return next(iter(named.values()))
+    if named:
+        ids = ", ".join(map(repr, named))
+        several = f"{len(named)} files are called {wanted!r}: say which by id, {ids}."
+        raise FileNotKnown(wanted, several)
+    raise FileNotKnown(wanted, _not_known(files, wanted))
+
+
+def _not_known(files: Mapping[str, str], wanted: object) -> str:
+    return f"no file has the id {wanted!r}.\n{_listing(files)}"
+
+
+def _listing(files: Mapping[str, str]) -> str:
+    return "There are no files yet." if not files else f"The files are:\n{files!r}"
+
+
+def _age(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_ctime
+    except OSError:
+        return 0.0
+
+
+def _size(path: str) -> str:
+    try:
+        size = float(os.path.getsize(path))
+    except OSError:
+        return "?"
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,103 @@
+"""The IPython kernel as a session runs it: ipykernel's own, with what a service needs added.
+
+Nothing here needs privileges, and nothing here protects anyone: user code can change all of it.
+"""
+
+import gc
+import random
+import sys
+from typing import Any
+
+import zmq
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+
+from kernel_startup import prelude
+from kernel_startup.connection import PORTS, SOCKET_PREFIX
+from kernel_startup.streams import CellBudget, CellStream, end_cell
+from kernel_startup.variables import summarise
+
+
+class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no types
+    """An IPython kernel whose variables can be listed while a cell runs."""
+
+    control_msg_types = [*IPythonKernel.control_msg_types, "variables_request"]  # noqa: RUF012
+
+    async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
+        """Run a cell, then send what is kept of its output."""
+        CellStream.budget.renew()
+        try:
+            return await super().do_execute(code, silent, *args, **options)
+        finally:
+            end_cell(self._stdout, self._stderr)
+
+    async def variables_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Answer with the user's variables; runs on the control thread, beside a running cell."""
+        content: dict[str, Any]
+        try:
+            hidden = set(self.shell.user_ns_hidden)
+            content = {"status": "ok", "variables": summarise(self.shell.user_ns, hidden=hidden)}
+        except Exception as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
+        self.session.send(stream, "variables_reply", content, parent, ident)
+
+
+class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no types
+    """Starts a :class:`CellKernel` in this process, on Unix sockets, without reading any file."""
+
+    def init_poller(self) -> None:
+        """Watch no parent: a kernel ends with its sandbox."""
+
+    def init_connection_file(self) -> None:
+        """Read no connection file: the connection is given."""
+
+    def write_connection_file(self, **_: Any) -> None:
+        """Write no connection file: the service knows the connection."""
+
+    def init_iopub(self, context: Any) -> None:
+        """Let outputs wait here, in the kernel's own memory, when the service is slow.
+
+        At the usual bound of 1,000 messages the socket would throw away what follows, and with it
+        the ``idle`` that ends a cell.
+        """
+        context.setsockopt(zmq.SNDHWM, 0)
+        super().init_iopub(context)
+
+    def init_gui_pylab(self) -> None:
+        """Leave matplotlib to the prelude."""
+
+
+def start_app(*, key: str, output_chars: int) -> CellKernelApp:
+    """Initialise the kernel in this process; its sockets are bound on return.
+
+    Args:
+        key: signs the messages between the service and this kernel.
+        output_chars: characters of output a cell may send as they come, and keep for its end.
+    """
+    _reseed()
+    CellStream.budget = CellBudget(output_chars)
+    app: CellKernelApp = CellKernelApp.instance(
+        kernel_class=CellKernel,
+        transport="ipc",
+        ip=SOCKET_PREFIX,
+        outstream_class="kernel_startup.streams.CellStream",
+        **PORTS,
+    )
+    app.session.key = key.encode("ascii")
+    # A cell that failed must not make the next one, already sent, be skipped.
+    app.config.HistoryManager.enabled = False
+    app.config.InteractiveShell.colors = "nocolor"
+    app.config.InteractiveShell.term_title = False
+    app.config.Completer.use_jedi = False
+    app.initialize([])
+    prelude.install(app.kernel.shell)
+    gc.collect(0)
+    return app
+
+
+def _reseed() -> None:
+    """Give this kernel random numbers of its own: forked siblings start with the same state."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()

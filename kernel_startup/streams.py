@@ -1,0 +1,163 @@
+"""The kernel's stdout and stderr: ipykernel's streams, bounded for each cell.
+
+A cell that prints a gigabyte costs a few hundred kilobytes on the wire: the head goes out as it
+comes, then only the newest part is kept and the middle is counted. What C code and subprocesses
+write to the file descriptors takes the same way, and has all arrived before the cell is idle.
+"""
+
+import codecs
+import fcntl
+import os
+import struct
+import termios
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from ipykernel.iostream import OutStream
+
+_PIPE_READ_BYTES = 65_536
+_DRAIN_LIMIT_S = 1.0
+#: Most characters that one stream message carries; a larger one would stall its reader.
+_MESSAGE_CHARS = 32_768
+
+
+class CellBudget:
+    """How much one cell may print, over both streams together."""
+
+    def __init__(self, max_chars: int) -> None:
+        """Start with a full budget.
+
+        Args:
+            max_chars: characters sent as they come, and as many kept for the end.
+        """
+        self.max_chars = max_chars
+        self.lock = threading.RLock()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin a new cell."""
+        with self.lock:
+            self._head_left = self.max_chars
+            self._tail: deque[tuple[CellStream, str]] = deque()
+            self._tail_chars = 0
+            self._left_out = 0
+
+    def take(self, stream: "CellStream", text: str) -> str:
+        """Account for ``text``; returns the part to send now."""
+        if self._head_left >= len(text):  # without the lock: a race costs one piece too many
+            self._head_left -= len(text)
+            return text
+        with self.lock:
+            now, later = text[: self._head_left], text[self._head_left :]
+            self._head_left -= len(now)
+            if len(later) > self.max_chars:
+                self._left_out += len(later) - self.max_chars
+                later = later[-self.max_chars :]
+            self._tail.append((stream, later))
+            self._tail_chars += len(later)
+            # Many tiny pieces would cost more than their characters: the pieces are bounded too.
+            while self._tail_chars > self.max_chars or len(self._tail) > 10_000:
+                dropped = self._tail.popleft()[1]
+                self._tail_chars -= len(dropped)
+                self._left_out += len(dropped)
+            return now
+
+    def close(self) -> tuple[int, list[tuple["CellStream", str]]]:
+        """End the cell; returns how many characters were left out, and the kept tail in order."""
+        with self.lock:
+            left_out, tail = self._left_out, list(self._tail)
+            self.renew()
+            return left_out, tail
+
+
+class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
+    """One of the two streams of a kernel."""
+
+    #: Shared by the two streams of a kernel; set by the kernel before it makes them.
+    budget = CellBudget(400_000)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take the arguments of ipykernel's ``OutStream``."""
+        self._busy_reading = False
+        super().__init__(*args, **options)
+
+    def write(self, string: str) -> int | None:
+        """Write text; what is past the cell's budget is kept for its end or left out."""
+        if isinstance(string, str) and self._is_master_process():
+            now = self.budget.take(self, string)
+            if now:
+                self._send_later(now)
+            return len(string)
+        written: int | None = super().write(string)
+        return written
+
+    def _send_later(self, text: str) -> None:
+        for start in range(0, len(text), _MESSAGE_CHARS):
+            super().write(text[start : start + _MESSAGE_CHARS])
+            if len(text) > _MESSAGE_CHARS:
+                super().flush()
+
+    def _watch_pipe_fd(self) -> None:
+        """Forward what is written to the file descriptor (runs in a thread of its own)."""
+        if self._fid is None:
+            return
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while self._should_watch:
+            try:
+                piece = os.read(self._fid, _PIPE_READ_BYTES)
+            except OSError:
+                return
+            if not piece:
+                return
+            self._busy_reading = True
+            try:
+                self.write(decoder.decode(piece))
+            finally:
+                self._busy_reading = False
+
+    def drain(self) -> None:
+        """Wait until what C code and ended subprocesses wrote so far has been taken in."""
+        if self._fid is None or not self.watch_fd_thread.is_alive():
+            return
+        end = time.monotonic() + _DRAIN_LIMIT_S
+        while (self._waiting_bytes() or self._busy_reading) and time.monotonic() < end:
+            time.sleep(0.0005)
+
+    def _waiting_bytes(self) -> int:
+        try:
+            waiting = fcntl.ioctl(self._fid, termios.FIONREAD, b"\0\0\0\0")
+        except OSError:
+            return 0
+        count: int = struct.unpack("i", waiting)[0]
+        return count
+
+    def send_left_out(self, count: int) -> None:
+        """Tell the service that ``count`` characters were left out here."""
+        self.session.send(
+            self.pub_thread,
+            "stream",
+            {"name": self.name, "text": ""},
+            metadata={"cellmate": {"left_out": count}},
+            parent=self.parent_header,
+            ident=self.topic,
+        )
+
+
+def end_cell(stdout: Any, stderr: Any) -> None:
+    """Send what is kept of a cell's output; called after its code has run.
+
+    Args:
+        stdout, stderr: the kernel's own streams; users may have replaced ``sys.stdout``.
+    """
+    for stream in (stdout, stderr):
+        if isinstance(stream, CellStream):
+            stream.drain()
+    left_out, tail = CellStream.budget.close()
+    if left_out:
+        tail[0][0].flush()
+        tail[0][0].send_left_out(left_out)
+    for stream, text in tail:
+        stream._send_later(text)
+        stream.flush()

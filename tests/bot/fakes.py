@@ -1,0 +1,223 @@
+"""The service as the front ends see it, without kernels: what each cell does is scripted."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import nbformat
+
+from interpreter import (
+    CellError,
+    ClearOutput,
+    Completion,
+    DisplayData,
+    Durations,
+    ExecuteResult,
+    Execution,
+    InterpreterError,
+    KernelInfo,
+    OnInput,
+    OnOutput,
+    Output,
+    SkippedArtifact,
+    StoredFile,
+    StoredFileNotFound,
+    Stream,
+    Variable,
+)
+from interpreter.execution import Status
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63f8cf"
+    "c0f01f00050001ff56c72f0d0000000049454e44ae426082"
+)
+
+
+def stored_file(file_id: str, filename: str, *, path: Path = Path("/nowhere")) -> StoredFile:
+    """A stored file with everything that doesn't matter filled in."""
+    content = path.read_bytes() if path.exists() else b""
+    return StoredFile(
+        file_id=file_id,
+        user_id="local",
+        filename=filename,
+        file_type="unknown",
+        file_size=len(content),
+        file_path=path,
+        uploaded_at=datetime.now(UTC),
+        expires_at=datetime.now(UTC) + timedelta(hours=48),
+        sha256=hashlib.sha256(content).hexdigest(),
+        origin="upload",
+    )
+
+
+class FakeFiles:
+    """The stored files of one user, in memory."""
+
+    def __init__(self) -> None:
+        self.stored: list[StoredFile] = []
+        self.saves = 0
+        self.refusal: InterpreterError | None = None
+
+    async def save(self, *, user_id: str, filename: str, source: Path) -> StoredFile:
+        if self.refusal:
+            raise self.refusal
+        self.saves += 1
+        file = replace(stored_file(f"id{self.saves}", filename, path=source), user_id=user_id)
+        self.stored.append(file)
+        return file
+
+    async def list(self, *, user_id: str) -> tuple[StoredFile, ...]:
+        return tuple(file for file in self.stored if file.user_id == user_id)
+
+    async def find(self, *, user_id: str, sha256: str) -> tuple[StoredFile, ...]:
+        return tuple(file for file in await self.list(user_id=user_id) if file.sha256 == sha256)
+
+    async def touch(self, *, user_id: str, file_id: str) -> StoredFile:
+        return next(file for file in self.stored if file.file_id == file_id)
+
+    async def delete(self, *, user_id: str, file_id: str) -> StoredFile:
+        for file in self.stored:
+            if file.file_id == file_id:
+                self.stored.remove(file)
+                return file
+        raise StoredFileNotFound(file_id)
+
+
+class FakeSession:
+    """A session whose cells do what a test has scripted; any other cell is ok and silent."""
+
+    def __init__(self) -> None:
+        self.user_id = "local"
+        self.ran: list[str] = []
+        self.interrupts = 0
+        self.restarts = 0
+        self.answers: list[str] = []
+        self.running = asyncio.Event()
+        self.stopped = asyncio.Event()
+        self.completions = Completion((), 0, 0)
+        self.named: tuple[Variable, ...] = ()
+        self.refusal: InterpreterError | None = None
+        self._scripts: dict[str, Execution] = {}
+        self._questions: dict[str, tuple[str, bool]] = {}
+        self._endless: dict[str, Status] = {}
+        self._count = 0
+
+    def will(
+        self,
+        code: str,
+        *outputs: Output | ClearOutput,
+        status: Status = "ok",
+        artifacts: tuple[StoredFile, ...] = (),
+        skipped: tuple[SkippedArtifact, ...] = (),
+        installed: tuple[str, ...] = (),
+        state_lost: bool = False,
+        message: str | None = None,
+        durations: Durations | None = None,
+    ) -> None:
+        """Script a cell; its outputs come live and in the result."""
+        self._scripts[code] = Execution(
+            status=status,
+            code=code,
+            outputs=outputs,  # type: ignore[arg-type]  # ClearOutput is taken out when it is run
+            artifacts=artifacts,
+            skipped=skipped,
+            installed=installed,
+            state_lost=state_lost,
+            message=message,
+            durations=durations or Durations(),
+        )
+
+    def will_fail(self, code: str, ename: str = "ValueError", evalue: str = "bad") -> None:
+        """Script a cell that raises."""
+        error = CellError(ename, evalue, ("Traceback", f"{ename}: {evalue}"))
+        self.will(code, error, status="error")
+
+    def will_ask(self, code: str, question: str, *, password: bool = False) -> None:
+        """Script a cell that calls input() and prints the answer."""
+        self._questions[code] = (question, password)
+
+    def will_run_on(self, code: str, *, after_interrupt: Status | None = "interrupted") -> None:
+        """Script a cell that only ends when it is interrupted, or if None when restarted."""
+        self._endless[code] = after_interrupt or "died"
+
+    async def execute(
+        self,
+        code: str,
+        *,
+        timeout_s: float | None = None,
+        on_output: OnOutput | None = None,
+        on_input: OnInput | None = None,
+    ) -> Execution:
+        if self.refusal:
+            raise self.refusal
+        self.ran.append(code)
+        self._count += 1
+        self.running.set()
+        if code in self._endless:
+            await self.stopped.wait()
+            self.stopped.clear()
+            return Execution(status=self._endless[code], code=code, count=self._count)
+        if code in self._questions:
+            assert on_input
+            self.answers.append(await on_input(*self._questions[code]))
+        execution = self._scripts.get(code) or Execution(status="ok", code=code)
+        for output in execution.outputs:
+            waiting = on_output(output) if on_output else None
+            if isinstance(waiting, Awaitable):
+                await waiting
+        kept = tuple(o for o in execution.outputs if not isinstance(o, ClearOutput))
+        return replace(execution, count=self._count, outputs=kept)
+
+    async def interrupt(self) -> bool:
+        self.interrupts += 1
+        if "interrupted" in self._endless.values():
+            self.stopped.set()
+        return True
+
+    async def restart(self) -> None:
+        self.restarts += 1
+        self._count = 0
+        self.stopped.set()
+
+    async def complete(self, code: str, cursor: int) -> Completion:
+        return self.completions
+
+    async def variables(self) -> tuple[Variable, ...]:
+        return self.named
+
+    async def export_notebook(self) -> nbformat.NotebookNode:
+        cells = [nbformat.v4.new_code_cell(code) for code in self.ran]
+        return nbformat.v4.new_notebook(cells=cells)
+
+
+class FakeService:
+    """A service with one session."""
+
+    def __init__(self) -> None:
+        self.files = FakeFiles()
+        self.only_session = FakeSession()
+        self.live: tuple[KernelInfo, ...] = ()
+
+    async def session(self, *, user_id: str) -> FakeSession:
+        return self.only_session
+
+    def kernels(self) -> tuple[KernelInfo, ...]:
+        return self.live
+
+
+def printed(text: str) -> Stream:
+    """What a cell prints."""
+    return Stream("stdout", text)
+
+
+def result(text: str, count: int = 1) -> ExecuteResult:
+    """The value of a cell's last expression."""
+    return ExecuteResult({"text/plain": text}, {}, count)
+
+
+def shown(data: dict[str, object], **rest: object) -> DisplayData:
+    """What a cell displays."""
+    return DisplayData(data, {}, **rest)  # type: ignore[arg-type]  # as the test gives it

@@ -1,0 +1,89 @@
+"""The program as a process, as far as it comes without a kernel."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_program(
+    cwd: Path, *words: str, stdin: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m bot` with nothing on standard input but the given text."""
+    return subprocess.run(
+        [sys.executable, "-m", "bot", *words],
+        input=stdin,
+        cwd=cwd,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(cwd),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DATA_DIR": str(cwd / "data"),
+            **(environment or {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "sentence"),
+    [
+        (["--run", "missing.py"], "", "'missing.py' can't be read: No such file or directory."),
+        (["--run", "."], "", "'.' can't be read: Is a directory."),
+        ([], "", "There are no cells in standard input; "),
+        (["--run", "-"], "# %%\n\n", "There are no cells in standard input; "),
+        (["--run", "-", "--file", "no.csv"], "1", "There is no file 'no.csv'."),
+    ],
+)
+def test_what_can_t_be_done_is_one_sentence_and_status_2(
+    tmp_path: Path, words: list[str], stdin: str, sentence: str
+) -> None:
+    done = run_program(tmp_path, *words, stdin=stdin)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists(), "nothing was started"
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_FILES_PER_USER=none\n")
+    wrong = {"CODE_EXECUTION_TIMEOUT": "-5"}
+    done = run_program(tmp_path, stdin="1", environment=wrong)
+    assert done.returncode == 2
+    assert "CODE_EXECUTION_TIMEOUT is '-5'" in done.stderr
+    assert "MAX_FILES_PER_USER is 'none'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_discord_token_is_answered_plainly_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DISCORD_TOKEN=very-secret\n")
+    done = run_program(tmp_path, stdin="")
+    assert "the Discord front end isn't built yet" in done.stderr
+    assert "very-secret" not in done.stderr + done.stdout
+
+
+def test_help_needs_nothing(tmp_path: Path) -> None:
+    done = run_program(tmp_path, "--help", environment={"CODE_EXECUTION_TIMEOUT": "-5"})
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: python -m bot")
+
+
+def test_help_loads_none_of_the_rest() -> None:
+    program = (
+        "import sys, contextlib\n"
+        "from bot.__main__ import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "assert not {'asyncio', 'interpreter', 'prompt_toolkit'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

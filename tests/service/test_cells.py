@@ -1,0 +1,256 @@
+"""Running cells: what comes back, in which order, and what stays."""
+
+import asyncio
+import base64
+import struct
+
+from interpreter import Interpreter, Session
+from interpreter.outputs import (
+    CellError,
+    ClearOutput,
+    DisplayData,
+    ExecuteResult,
+    Output,
+    Stream,
+)
+
+
+async def test_variables_last_from_cell_to_cell(session: Session) -> None:
+    first = await session.execute("total = 20\ntotal + 1")
+    second = await session.execute("total * 2")
+    assert (first.status, first.text, first.count) == ("ok", "21", 1)
+    assert (second.status, second.text, second.count) == ("ok", "40", 2)
+    assert isinstance(second.outputs[0], ExecuteResult)
+    assert not second.state_lost
+
+
+async def test_error_is_a_result_with_a_readable_traceback(session: Session) -> None:
+    result = await session.execute("def f(x):\n    return 1 / x\n\nf(0)")
+    assert result.status == "error"
+    (error,) = result.outputs
+    assert isinstance(error, CellError)
+    assert error.ename == "ZeroDivisionError"
+    assert "return 1 / x" in result.text and "division by zero" in result.text
+    assert "\x1b" not in result.text
+
+
+async def test_syntax_error_is_a_result(session: Session) -> None:
+    result = await session.execute("for for")
+    assert result.status == "error"
+    assert "SyntaxError" in result.text
+
+
+async def test_failed_cell_does_not_skip_the_one_behind_it(session: Session) -> None:
+    failed, next_one = await asyncio.gather(session.execute("1/0"), session.execute("'still here'"))
+    assert (failed.status, next_one.status, next_one.text) == ("error", "ok", "'still here'")
+
+
+async def test_outputs_keep_their_order(session: Session) -> None:
+    result = await session.execute(
+        "import sys\n"
+        "from IPython.display import display, HTML\n"
+        "print('one'); print('two')\n"
+        "sys.stderr.write('three\\n')\n"
+        "display(HTML('<b>four</b>'))\n"
+        "print('five')\n"
+        "'six'"
+    )
+    kinds = [type(output).__name__ for output in result.outputs]
+    assert kinds == ["Stream", "Stream", "DisplayData", "Stream", "ExecuteResult"]
+    streams = [output for output in result.outputs if isinstance(output, Stream)]
+    assert [(stream.name, stream.text) for stream in streams] == [
+        ("stdout", "one\ntwo\n"),
+        ("stderr", "three\n"),
+        ("stdout", "five\n"),
+    ]
+
+
+async def test_live_outputs_come_in_order_and_add_up(session: Session) -> None:
+    seen: list[Output | ClearOutput] = []
+    result = await session.execute(
+        "import time\nfor i in range(3):\n    print(i); time.sleep(0.25)\n'end'",
+        on_output=seen.append,
+    )
+    texts = "".join(event.text for event in seen if isinstance(event, Stream))
+    assert texts == "0\n1\n2\n"
+    assert len([event for event in seen if isinstance(event, Stream)]) > 1
+    assert isinstance(seen[-1], ExecuteResult)
+    assert result.text == "0\n1\n2\n'end'"
+
+
+async def test_front_end_that_fails_does_not_fail_the_cell(session: Session) -> None:
+    async def broken(_: Output | ClearOutput) -> None:
+        raise RuntimeError("the front end is gone")
+
+    result = await session.execute("print('x')\n'y'", on_output=broken)
+    assert (result.status, result.text) == ("ok", "x\n'y'")
+
+
+async def test_output_of_subprocesses_and_c_code_belongs_to_the_cell(session: Session) -> None:
+    result = await session.execute(
+        "import os, subprocess\n"
+        "os.system('echo from the shell')\n"
+        "subprocess.run(['sh', '-c', 'echo more; echo wrong >&2'])\n"
+        "os.write(1, 'grüße aus C\\n'.encode());"
+    )
+    assert result.status == "ok"
+    for text in ("from the shell", "more", "wrong", "grüße aus C"):
+        assert text in result.text
+    following = await session.execute("1")
+    assert following.text == "1"
+
+
+async def test_shell_escape_runs_in_the_working_directory(session: Session) -> None:
+    result = await session.execute("!pwd")
+    assert result.text.strip() == "/work"
+
+
+async def test_gigabyte_of_output_keeps_head_and_tail(session: Session) -> None:
+    seen: list[Output | ClearOutput] = []
+    result = await session.execute(
+        "print('the head')\n"
+        "block = ('x' * 99 + '\\n') * 10_000\n"
+        "for _ in range(1000):\n    print(block, end='')\n"
+        "print('the tail')",
+        on_output=seen.append,
+        timeout_s=120,
+    )
+    assert result.status == "ok"
+    assert result.text.startswith("the head\n")
+    assert result.text.endswith("the tail\n")
+    assert len(result.text) < 201_000
+    left_out = 1_000_000_000 + len("the head\nthe tail\n") - 200_000
+    assert f"{left_out:,}"[:5] in result.text  # the count is exact up to the cut's line ends
+    live = "".join(event.text for event in seen if isinstance(event, Stream))
+    assert live.startswith("the head\n") and live.endswith("the tail\n")
+    assert len(live) < 201_000
+
+
+async def test_million_pieces_of_output_stay_bounded(session: Session) -> None:
+    result = await session.execute(
+        "import sys\n"
+        "for i in range(300_000):\n"
+        "    (sys.stdout if i % 2 else sys.stderr).write('ab\\n')\n"
+        "print('end')",
+        timeout_s=120,
+    )
+    assert result.status == "ok"
+    assert result.text.endswith("end\n")
+    assert len(result.text) < 210_000
+
+
+async def test_carriage_returns_show_the_last_state(session: Session) -> None:
+    result = await session.execute(
+        "import sys\n"
+        "for i in range(101):\n    sys.stdout.write(f'\\r{i:3d}%'); sys.stdout.flush()\n"
+        "print(' done\\b\\b\\b\\bDONE')"
+    )
+    assert result.text == "100% DONE\n"
+
+
+async def test_ansi_sequences_are_removed(session: Session) -> None:
+    result = await session.execute("print('\\x1b[31mred\\x1b[0m \\x1b]0;title\\x07plain')")
+    assert result.text == "red plain\n"
+
+
+async def test_updated_display_replaces_the_first_one(session: Session) -> None:
+    result = await session.execute(
+        "from IPython.display import display\n"
+        "h = display('first', display_id=True)\n"
+        "print('between')\n"
+        "h.update('second')"
+    )
+    displays = [output for output in result.outputs if isinstance(output, DisplayData)]
+    assert [display.text for display in displays] == ["'second'"]
+    later = await session.execute("h.update('third')")
+    assert [output.text for output in later.outputs] == ["'third'"]
+
+
+async def test_clear_output_clears(session: Session) -> None:
+    result = await session.execute(
+        "from IPython.display import clear_output\n"
+        "print('old')\nclear_output()\nprint('new')\n"
+        "clear_output(wait=True)\nprint('newest')"
+    )
+    assert result.text == "newest\n"
+
+
+async def test_every_mime_bundle_is_kept_whole(session: Session) -> None:
+    result = await session.execute(
+        "from IPython.display import display\n"
+        "bundle = {\n"
+        "  'text/plain': 'p', 'text/html': '<p>', 'text/latex': '$x$', 'text/markdown': '*m*',\n"
+        "  'application/json': {'a': [1, None]}, 'image/svg+xml': '<svg/>',\n"
+        "  'image/png': 'iVBORw0KGgo=', 'image/jpeg': '/9j/4A==', 'application/pdf': 'JVBERi0=',\n"
+        "  'application/vnd.plotly.v1+json': {'data': [], 'layout': {}},\n"
+        "  'application/vnd.vegalite.v5+json': {'mark': 'bar'},\n"
+        "}\n"
+        "display(bundle, raw=True, metadata={'image/png': {'width': 3}})"
+    )
+    (output,) = result.outputs
+    assert isinstance(output, DisplayData)
+    assert len(output.data) == 11
+    assert output.data["application/json"] == {"a": [1, None]}
+    assert output.data["application/vnd.plotly.v1+json"] == {"data": [], "layout": {}}
+    assert output.metadata == {"image/png": {"width": 3}}
+
+
+async def test_plot_is_shown_without_asking(session: Session) -> None:
+    result = await session.execute("plt.plot([1, 4, 9])\nplt.title('Ünïcödé 漢字 😀');")
+    assert result.status == "ok", result.text
+    pictures = [output for output in result.outputs if isinstance(output, DisplayData)]
+    assert len(pictures) == 1
+    picture = base64.b64decode(pictures[0].data["image/png"])
+    width, height = struct.unpack(">II", picture[16:24])
+    assert picture.startswith(b"\x89PNG") and width > 400 and height > 300
+    assert "Glyph" not in result.text  # a font for every character
+    following = await session.execute("'no figure left over'")
+    assert len(following.outputs) == 1
+
+
+async def test_preloaded_modules_need_no_import_and_leave_no_clutter(session: Session) -> None:
+    assert (await session.execute("dir()")).text.count("load_file") == 0
+    result = await session.execute(
+        "print([n for n in dir() if not n.startswith('_') and n not in "
+        "('In', 'Out', 'exit', 'quit', 'get_ipython', 'open')])\n"
+        "import pandas as pd, numpy as np, matplotlib.pyplot as plt\n"
+        "print(pd.DataFrame({'a': [1]}).shape, np.arange(3).sum(), plt.__name__)\n"
+        "print(len(FILES.__doc__) > 40, len(load_file.__doc__) > 200)"
+    )
+    assert result.text == "[]\n(1, 1) 3 matplotlib.pyplot\nTrue True\n"
+
+
+async def test_kernels_have_random_numbers_of_their_own(service: Interpreter) -> None:
+    code = "import random, numpy\n(random.random(), numpy.random.rand())"
+    texts = []
+    for name in ("random1", "random2"):
+        session = await service.session(user_id=name)
+        texts.append((await session.execute(code)).text)
+        await session.close()
+    first, second = (text.strip("()").split(", ") for text in texts)
+    assert first[0] != second[0] and first[1] != second[1]
+
+
+async def test_await_at_top_level_works(session: Session) -> None:
+    result = await session.execute("import asyncio\nawait asyncio.sleep(0.01)\n'awaited'")
+    assert (result.status, result.text) == ("ok", "'awaited'")
+
+
+async def test_threads_subprocesses_and_pools_work(session: Session) -> None:
+    result = await session.execute(
+        "import multiprocessing, threading, subprocess, sys\n"
+        "def square(x):\n    return x * x\n"
+        "with multiprocessing.Pool(2) as pool:\n    print(pool.map(square, [1, 2, 3]))\n"
+        "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
+        "print(subprocess.run([sys.executable, '-c', 'print(6 * 7)'], "
+        "capture_output=True, text=True).stdout)"
+    )
+    assert result.status == "ok", result.text
+    assert "[1, 4, 9]" in result.text and "thread" in result.text and "42" in result.text
+
+
+async def test_durations_are_reported_apart(session: Session) -> None:
+    result = await session.execute("import time; time.sleep(0.3); open('x.txt', 'w').write('x');")
+    assert result.durations.run_s >= 0.3
+    assert result.durations.queue_s >= 0 and result.durations.collect_s > 0
+    assert result.durations.install_s == 0

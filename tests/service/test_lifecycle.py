@@ -1,0 +1,254 @@
+"""Interrupting, restarting, closing, cancelling; and kernels that die."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from interpreter import Execution, Interpreter, QueueFull, Session, SessionClosed, Settings
+from interpreter.outputs import ClearOutput, Output
+from tests.service.waiting import until
+
+
+async def _begin(session: Session, code: str) -> "asyncio.Task[Execution]":
+    """Start a cell that prints first; returns once its output has come."""
+    begun = asyncio.Event()
+
+    def seen(_: Output | ClearOutput) -> None:
+        begun.set()
+
+    task = asyncio.create_task(session.execute(f"print('begun')\n{code}", on_output=seen))
+    await begun.wait()
+    return task
+
+
+LOOP = "import time\nwhile True: time.sleep(0.05)"
+
+
+async def test_interrupt_keeps_the_variables(session: Session) -> None:
+    await session.execute("x = 41")
+    cell = await _begin(session, LOOP)
+    assert await session.interrupt()
+    result = await cell
+    assert (result.status, result.state_lost) == ("interrupted", False)
+    assert "KeyboardInterrupt" in result.text
+    assert (await session.execute("x + 1")).text == "42"
+
+
+async def test_interrupt_without_a_cell_does_nothing(session: Session) -> None:
+    assert not await session.interrupt()
+    await session.execute("x = 1")
+    assert not await session.interrupt()
+    assert (await session.execute("x")).text == "1"
+
+
+async def test_interrupt_before_the_kernel_is_ready_stops_the_cell(session: Session) -> None:
+    cell = asyncio.create_task(session.execute("ran = True"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert await session.interrupt()
+    result = await cell
+    assert (result.status, result.count) == ("interrupted", None)
+    assert result.message == "The cell was interrupted before it began."
+    assert (await session.execute("'ran' in globals()")).text == "False"
+
+
+async def test_interrupt_twice_is_safe(session: Session) -> None:
+    cell = await _begin(session, LOOP)
+    await asyncio.gather(session.interrupt(), session.interrupt())
+    assert (await cell).status == "interrupted"
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_interrupt_reaches_a_child_process(session: Session) -> None:
+    cell = await _begin(session, "import os; os.system('sleep 60')")
+    await session.interrupt()
+    assert (await cell).status in ("ok", "interrupted")
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_restart_gives_a_clean_kernel_and_keeps_files(
+    service: Interpreter, session: Session
+) -> None:
+    stored = await service.files.save(user_id=session.user_id, filename="a.txt", source=b"hello")
+    await session.execute("x = 1; open('made.txt', 'w').write('made');")
+    await session.restart()
+    result = await session.execute(
+        f"import os; print('x' in globals(), load_file('{stored.file_id}'), os.listdir())"
+    )
+    assert result.text == "False hello ['made.txt']\n"
+    assert (result.count, result.state_lost, result.artifacts) == (1, False, ())
+
+
+async def test_restart_while_a_cell_runs_ends_the_cell(session: Session) -> None:
+    cell = await _begin(session, LOOP)
+    await session.restart()
+    result = await cell
+    assert (result.status, result.state_lost) == ("died", True)
+    assert result.message == (
+        "The kernel was restarted while the cell ran: the variables are gone."
+    )
+    assert result.text.startswith("begun\n")
+    assert (await session.execute("1 + 1")).text == "2"
+
+
+async def test_restart_twice_at_once_is_safe(service: Interpreter, session: Session) -> None:
+    await session.execute("x = 1")
+    await asyncio.gather(session.restart(), session.restart(), session.execute("2"))
+    assert (await session.execute("'x' in globals()")).text == "False"
+    mine = [kernel for kernel in service.kernels() if kernel.user_id == session.user_id]
+    assert len(mine) == 1
+
+
+async def test_cancelled_caller_leaves_the_session_usable(session: Session) -> None:
+    await session.execute("x = 5")
+    cell = await _begin(session, LOOP)
+    cell.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cell
+    assert (await session.execute("x")).text == "5"
+
+
+async def test_cancelled_caller_of_a_stubborn_cell_gets_a_new_kernel(session: Session) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    cell = await _begin(session, stubborn)
+    cell.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cell
+    after = await session.execute("1")
+    assert (after.status, after.text) == ("ok", "1")
+
+
+async def test_cancelled_while_waiting_is_never_run(session: Session) -> None:
+    running = await _begin(session, "import time; time.sleep(1)")
+    waiting = asyncio.create_task(session.execute("ran = True"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (await running).status == "ok"
+    assert (await session.execute("'ran' in globals()")).text == "False"
+
+
+async def test_cells_queue_in_order_up_to_the_limit(session: Session) -> None:
+    order: list[int] = []
+
+    async def run(number: int) -> None:
+        result = await session.execute(f"import time; time.sleep(0.2); {number}")
+        order.append(int(result.text))
+
+    cells = [asyncio.create_task(run(number)) for number in range(4)]  # one runs, three wait
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull) as refused:
+        await session.execute("'one too many'")
+    assert refused.value.limit == 3
+    await asyncio.gather(*cells)
+    assert order == [0, 1, 2, 3]
+    assert (await session.execute("'room again'")).status == "ok"
+
+
+async def test_closed_session_refuses_and_a_new_one_is_made(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("x = 1")
+    await session.close()
+    await session.close()
+    with pytest.raises(SessionClosed):
+        await session.execute("x")
+    again = await service.session(user_id=session.user_id)
+    assert again is not session
+    assert (await again.execute("'x' in globals()")).text == "False"
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("import os; os._exit(3)", "The kernel ended itself (exit status 3)."),
+        ("import os; os.kill(os.getpid(), 9)", "The kernel was ended by signal 9 (kill)."),
+        ("import ctypes; ctypes.string_at(0)", "The kernel was ended by a segmentation fault."),
+        ("import os; os.abort()", "The kernel was ended by an abort from C code."),
+    ],
+)
+async def test_death_is_reported_with_its_reason(
+    session: Session, code: str, sentence: str
+) -> None:
+    await session.execute("x = 1")
+    result = await session.execute(f"print('last words', flush=True)\n{code}")
+    assert (result.status, result.state_lost) == ("died", True)
+    assert result.message == f"{sentence} The variables are gone; the files are still there."
+    assert (await session.execute("'x' in globals()")).text == "False"
+
+
+async def test_memory_limit_is_named_when_it_ends_the_kernel(session: Session) -> None:
+    result = await session.execute(
+        "import mmap\n"
+        "block = mmap.mmap(-1, 900 << 20)\n"  # shared memory: no allocation that could fail
+        "for page in range(0, 900 << 20, 4096):\n    block[page] = 1"
+    )
+    assert (result.status, result.state_lost) == ("died", True)
+    assert result.message is not None
+    assert result.message.startswith(
+        "The kernel was ended because it used more memory than its limit of 512 MB."
+    )
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_too_large_an_allocation_is_an_error_that_keeps_the_variables(
+    session: Session,
+) -> None:
+    await session.execute("x = 1")
+    result = await session.execute("import numpy as np\nnp.ones(200_000_000)")
+    assert result.status == "error"
+    assert "MemoryError" in result.text
+    assert (await session.execute("x")).text == "1"
+
+
+async def test_kernel_that_died_between_cells_is_told_with_the_next(session: Session) -> None:
+    await session.execute(
+        "import threading, os\nx = 1\nthreading.Timer(0.2, lambda: os._exit(7)).start()"
+    )
+    await until(lambda: not session.live)
+    result = await session.execute("'x' in globals()")
+    assert (result.status, result.state_lost) == ("ok", True)
+    assert result.message == (
+        "The kernel ended itself (exit status 7). The variables of before are gone."
+    )
+    assert "False" in result.text
+    assert (await session.execute("1")).message is None
+
+
+async def test_processes_of_a_cell_end_with_the_kernel(session: Session) -> None:
+    await session.execute(
+        "import subprocess\n"
+        "subprocess.Popen(['setsid', 'sh', '-c', "
+        "'(while true; do echo x >> /work/beat; sleep 0.05; done) &'])"
+    )
+    await session.restart()
+    before = await session.execute("import os, time; time.sleep(0.3); os.path.getsize('beat')")
+    after = await session.execute("time.sleep(0.4); os.path.getsize('beat')")
+    assert before.text == after.text
+
+
+async def test_idle_kernel_is_culled_and_its_files_stay(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", kernel_idle_s=1.0, warm_kernels=0)
+    async with Interpreter.open(settings) as service:
+        session = await service.session(user_id="1")
+        await session.execute("x = 1; open('kept.txt', 'w').write('kept');")
+        assert len(service.kernels()) == 1
+        await until(lambda: not service.kernels())
+        result = await session.execute("import os; print(os.listdir(), 'x' in globals())")
+        assert result.text.startswith("['kept.txt'] False\n")
+        assert result.state_lost
+        assert result.message is not None and "idle" in result.message
+
+
+async def test_longest_idle_kernel_makes_room(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", max_kernels=2, warm_kernels=0)
+    async with Interpreter.open(settings) as service:
+        sessions = [await service.session(user_id=name) for name in ("a", "b", "c")]
+        for session in sessions:
+            await session.execute("x = 1")
+        assert [kernel.user_id for kernel in service.kernels()] == ["b", "c"]
+        told = await sessions[0].execute("1")
+        assert told.message is not None and "make room" in told.message
