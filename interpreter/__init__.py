@@ -29,6 +29,7 @@ from interpreter.errors import (
 )
 from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
 from interpreter.files import FileStore, StoredFile
+from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.outputs import (
     CellError,
     ClearOutput,
@@ -38,7 +39,7 @@ from interpreter.outputs import (
     Stream,
 )
 from interpreter.service import Interpreter
-from interpreter.sessions import Completion, KernelInfo, Session, Variable
+from interpreter.sessions import Session
 from interpreter.settings import Settings
 
 __all__ = [

@@ -15,9 +15,10 @@ from interpreter.errors import NoCapacity
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.local import LocalKernelHost
+from interpreter.inspection import KernelInfo
 from interpreter.kernel import make_context
 from interpreter.limits import Limits
-from interpreter.sessions import KernelInfo, Session
+from interpreter.sessions import Session
 from interpreter.settings import Settings
 
 log = structlog.get_logger()

@@ -2,108 +2,29 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 import zmq.asyncio
 from nbformat import NotebookNode
 
+from interpreter import endings
 from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
+from interpreter.delivery import Delivery
 from interpreter.errors import HostError, QueueFull, SessionClosed
-from interpreter.execution import (
-    Durations,
-    Execution,
-    OnInput,
-    OnOutput,
-    SkippedArtifact,
-    Status,
-)
+from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
 from interpreter.files import FileEvent, FileStore
-from interpreter.hosts.base import KernelExit, KernelHost, WorkingDirectory
+from interpreter.hosts.base import KernelHost, WorkingDirectory
+from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
 from interpreter.notebook import CellRecord, NotebookLog
-from interpreter.outputs import ClearOutput, DisplayData, Output, OutputCollector
+from interpreter.outputs import Output, OutputCollector
 from interpreter.settings import Settings
 
 log = structlog.get_logger()
-
-_INTERRUPT_NAMES = frozenset({"KeyboardInterrupt", "CancelledError"})
-_DELIVERY_S = 10.0
-_MOST_WAITING_EVENTS = 2000
-_SIGNAL_NAMES = {
-    4: "an illegal instruction",
-    6: "an abort from C code",
-    7: "a bus error",
-    8: "a floating-point trap",
-    9: "signal 9 (kill)",
-    11: "a segmentation fault",
-    15: "signal 15 (terminate)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One of the user's variables.
-
-    Attributes:
-        name: its name.
-        type: its class, such as ``int`` or ``pandas.DataFrame``.
-        shape: shape or number of items, in words; None where that means nothing.
-        size_bytes: memory it takes, None if that can't be told cheaply.
-        preview: the beginning of its representation.
-    """
-
-    name: str
-    type: str
-    shape: str | None
-    size_bytes: int | None
-    preview: str
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """Completions of a piece of code.
-
-    Attributes:
-        matches: what could stand there.
-        start, end: the characters of the code that a match replaces.
-    """
-
-    matches: tuple[str, ...]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelInfo:
-    """A live kernel, as operators see it.
-
-    Attributes:
-        user_id: whose it is.
-        kernel_id: its name on its host.
-        pid: its process id as the host's system sees it.
-        state: ``busy`` while a cell runs.
-        started_at: UTC.
-        last_active_at: UTC; when its user last sent something, or a cell ended.
-        cells: how many cells it has run.
-        memory_bytes: memory of its own now, None if it can't be told.
-        cpu_s: processor time so far in seconds, None if it can't be told.
-    """
-
-    user_id: str
-    kernel_id: str
-    pid: int
-    state: Literal["starting", "idle", "busy"]
-    started_at: datetime
-    last_active_at: datetime
-    cells: int
-    memory_bytes: int | None
-    cpu_s: float | None
 
 
 class Session:
@@ -239,7 +160,7 @@ class Session:
             entries = await kernel.variables()
         except (TimeoutError, HostError):
             return ()
-        return tuple(_variable(entry) for entry in entries)
+        return tuple(Variable.from_reply(entry) for entry in entries)
 
     async def complete(self, code: str, cursor: int) -> Completion:
         """What could stand at a position in a piece of code. Empty without a kernel.
@@ -253,12 +174,7 @@ class Session:
         if kernel is not None:
             with suppress(TimeoutError, HostError):
                 reply = await kernel.complete(code, cursor)
-        matches = reply.get("matches")
-        start, end = reply.get("cursor_start"), reply.get("cursor_end")
-        if not isinstance(matches, list) or not isinstance(start, int) or not isinstance(end, int):
-            return Completion((), cursor, cursor)
-        named = tuple(match[:200] for match in matches[:500] if isinstance(match, str))
-        return Completion(named, start, end)
+        return Completion.from_reply(reply, cursor)
 
     async def export_notebook(self) -> NotebookNode:
         """The session so far as a Jupyter notebook, with outputs."""
@@ -339,7 +255,7 @@ class Session:
                 started.set()
                 queue_s = time.monotonic() - queued_at
                 if self._stop_early:
-                    return _never_begun(code, gone, queue_s)
+                    return self._never_begun(code, gone, queue_s)
                 return await self._run(kernel, code, timeout_s, on_output, on_input, gone, queue_s)
         finally:
             self._pending -= 1
@@ -358,7 +274,7 @@ class Session:
         self._cells += 1
         restarts = self._restarts
         collector = OutputCollector(self._settings.max_output_chars)
-        delivery = _Delivery(on_output)
+        delivery = Delivery(on_output)
         try:
             end = await kernel.run_cell(
                 code,
@@ -379,12 +295,12 @@ class Session:
         restarted = self._restarts != restarts
         if end.exit is not None and not restarted and not self._closed:
             self._spawn(self._replace_kernel(kernel))
-        status = _status(end)
+        status = endings.status_of(end)
         sentences = [
             gone,
-            self._sentence(end, status, timeout_s, restarted),
+            self._sentence(end, timeout_s, restarted),
             *collector.dropped,
-            _skipped_sentence(collection.skipped),
+            endings.sentence_about_skipped(collection.skipped),
         ]
         execution = Execution(
             status=status,
@@ -434,48 +350,27 @@ class Session:
             )
         return collection
 
-    def _sentence(
-        self, end: CellEnd, status: Status, timeout_s: float, restarted: bool
-    ) -> str | None:
-        """What a person should know about how the cell ended."""
-        limit = f"{timeout_s:g} s"
-        if status == "timeout":
-            if end.exit is None:
-                return (
-                    f"The cell was stopped after {limit}, the time limit. The variables are kept."
-                )
-            return (
-                f"The cell ran past the time limit of {limit} and could not be interrupted, so the "
-                "kernel was replaced by a new one: the variables are gone, the files are still "
-                "there."
-            )
-        if end.exit is not None:
+    def _sentence(self, end: CellEnd, timeout_s: float, restarted: bool) -> str | None:
+        if end.exit is not None and not end.timed_out:
             if self._closed:
-                return "The session was closed while the cell ran."
+                return endings.CLOSED
             if restarted:
-                return "The kernel was restarted while the cell ran: the variables are gone."
-            return (
-                f"{self._how_it_died(end.exit)} The variables are gone; the files are still there."
-            )
-        if end.input_timed_out:
-            waited = f"{self._settings.input_timeout_s:g} s"
-            return f"Nobody answered the cell's input() within {waited}, so it was interrupted."
-        if status == "interrupted":
-            return "The cell was interrupted. The variables are kept."
-        if end.output_lost:
-            return "Some of the cell's last output may be missing: its connection broke."
-        return None
+                return endings.RESTARTED
+        return endings.sentence_about(
+            end,
+            timeout_s=timeout_s,
+            input_timeout_s=self._settings.input_timeout_s,
+            memory_bytes=self._settings.kernel_memory_bytes,
+        )
 
-    def _how_it_died(self, how: KernelExit) -> str:
-        if how.cause == "memory":
-            limit = f"{self._settings.kernel_memory_bytes / (1 << 20):g} MB"
-            return f"The kernel was ended because it used more memory than its limit of {limit}."
-        if how.cause == "signal" and how.signal is not None:
-            name = _SIGNAL_NAMES.get(how.signal, f"signal {how.signal}")
-            return f"The kernel was ended by {name}."
-        if how.cause == "exited":
-            return f"The kernel ended itself (exit status {how.code})."
-        return "The kernel was stopped."
+    def _never_begun(self, code: str, gone: str | None, queue_s: float) -> Execution:
+        return Execution(
+            status="interrupted",
+            code=code,
+            state_lost=gone is not None,
+            message=f"{gone} {endings.NEVER_BEGUN}" if gone else endings.NEVER_BEGUN,
+            durations=Durations(queue_s=queue_s),
+        )
 
     async def _abandon(self, cell: "asyncio.Task[Execution]", started: asyncio.Event) -> None:
         """End a cell whose caller has gone."""
@@ -502,8 +397,9 @@ class Session:
                 raise SessionClosed(self.user_id)
             kernel = self._kernel
             if kernel is not None and kernel.exit.done():
-                how = kernel.exit.result()
-                self._state_gone = f"{self._how_it_died(how)} The variables of before are gone."
+                limit = self._settings.kernel_memory_bytes
+                how = endings.sentence_about_death(kernel.exit.result(), memory_bytes=limit)
+                self._state_gone = f"{how} The variables of before are gone."
                 await self._end_kernel()
                 kernel = None
             if kernel is None:
@@ -558,98 +454,3 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-class _Delivery:
-    """Hands live events to a front end, in order, without holding up the reading of messages.
-
-    Bounded for a front end that is slower than the cell: an update that has not gone out is
-    replaced by the next one of the same display, and nothing goes out that is cleared already.
-    """
-
-    def __init__(self, on_output: OnOutput | None) -> None:
-        self._events: deque[Output | ClearOutput] = deque()
-        self._more = asyncio.Event()
-        self._ended = False
-        self._task = asyncio.create_task(self._deliver(on_output)) if on_output else None
-
-    def put(self, event: Output | ClearOutput) -> None:
-        if self._task is None or self._task.done():
-            return
-        if isinstance(event, ClearOutput):
-            self._events.clear()
-        elif isinstance(event, DisplayData) and event.update:
-            for index, waiting in enumerate(self._events):
-                if isinstance(waiting, DisplayData) and waiting.display_id == event.display_id:
-                    self._events[index] = replace(event, update=waiting.update)
-                    return
-        if len(self._events) < _MOST_WAITING_EVENTS:
-            self._events.append(event)
-            self._more.set()
-
-    async def finish(self) -> None:
-        """Wait until all is delivered, or the front end takes too long."""
-        if self._task is not None:
-            self._ended = True
-            self._more.set()
-            await asyncio.wait([self._task], timeout=_DELIVERY_S)
-            self._task.cancel()
-
-    async def _deliver(self, on_output: OnOutput) -> None:
-        while self._events or not self._ended:
-            if not self._events:
-                self._more.clear()
-                await self._more.wait()
-                continue
-            try:
-                waiting = on_output(self._events.popleft())
-                if waiting is not None:
-                    await waiting
-            except Exception as error:
-                log.warning("the front end failed to take an output", reason=repr(error))
-                return
-
-
-def _status(end: CellEnd) -> Status:
-    if end.timed_out:
-        return "timeout"
-    if end.exit is not None:
-        return "died"
-    reply = end.reply or {}
-    if reply.get("status") == "ok":
-        return "ok"
-    stopped = end.interrupted or end.input_timed_out
-    if stopped and reply.get("ename") in _INTERRUPT_NAMES:
-        return "interrupted"
-    return "error"
-
-
-def _never_begun(code: str, gone: str | None, queue_s: float) -> Execution:
-    sentence = "The cell was interrupted before it began."
-    return Execution(
-        status="interrupted",
-        code=code,
-        state_lost=gone is not None,
-        message=f"{gone} {sentence}" if gone else sentence,
-        durations=Durations(queue_s=queue_s),
-    )
-
-
-def _skipped_sentence(skipped: tuple[SkippedArtifact, ...]) -> str | None:
-    if not skipped:
-        return None
-    named = "; ".join(f"{file.name}: {file.reason}" for file in skipped[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"Not handed out: {named}{more}."
-
-
-def _variable(entry: Mapping[str, Any]) -> Variable:
-    """A variable from what a kernel said of it, which may be anything."""
-    shape, size = entry.get("shape"), entry.get("size_bytes")
-    return Variable(
-        name=str(entry.get("name", ""))[:200],
-        type=str(entry.get("type", ""))[:200],
-        shape=None if shape is None else str(shape)[:100],
-        size_bytes=size if isinstance(size, int) else None,
-        preview=str(entry.get("preview", ""))[:200],
-    )

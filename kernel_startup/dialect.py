@@ -18,7 +18,7 @@ _STATED = re.compile('\ufeff?"?sep=(.)"?')
 _MAX_ROWS = 200
 _MAX_PREAMBLE_LINES = 30
 #: Cells looked at to tell what a table's columns are; of more, every second row or every third.
-_MAX_CELLS = 4_000
+_MAX_CELLS = 2_000
 
 #: What pandas takes for a missing value (`keep_default_na`), so that it isn't taken for text here.
 _MISSING = frozenset(

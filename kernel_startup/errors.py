@@ -2,6 +2,7 @@
 
 FileLoadError      it can't be turned into an object
 FileNotKnown       no file has this id (a KeyError)
+WrongArgument      an option or an id that makes no sense (a TypeError)
 FileWarning        it was loaded, but not all of it, or not as it stands (a UserWarning)
 """
 
@@ -60,6 +61,13 @@ class FileNotKnown(KeyError):
 
     def __str__(self) -> str:
         return self.explanation  # KeyError would show the repr, line breaks escaped
+
+    def _render_traceback_(self) -> list[str]:
+        return _render_to_user_code(self)
+
+
+class WrongArgument(TypeError):
+    """`load_file` was asked for something it doesn't do; the message says what it does."""
 
     def _render_traceback_(self) -> list[str]:
         return _render_to_user_code(self)

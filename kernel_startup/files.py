@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernel_startup import loaders
-from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning
+from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
 from kernel_startup.loaders.text import decode
 from kernel_startup.source import Source
 from kernel_startup.types import UNKNOWN, FileType, type_of_source
@@ -106,7 +106,7 @@ def load_file(file_id: str, *, as_: As = "auto", **options: Any) -> Any:
     Raises:
         FileNotKnown: No file has this id (a KeyError; the message lists those there are).
         FileLoadError: It can't be turned into an object; as_="bytes" still works.
-        TypeError: An option that this type doesn't have.
+        WrongArgument: An option that this type doesn't have (a TypeError).
 
     Examples:
         >>> df = load_file("k3x9", nrows=1000)
@@ -114,6 +114,7 @@ def load_file(file_id: str, *, as_: As = "auto", **options: Any) -> Any:
         >>> sales = load_file("w7d2", sheet_name="2024")
         >>> raw = load_file("p5m1", as_="bytes")
     """
+    __tracebackhide__ = True
     loaded, notes = load_from(FILES, file_id, as_=as_, **options)
     for note in notes:
         warnings.warn(note, FileWarning, stacklevel=2)
@@ -128,9 +129,10 @@ def load_from(
     Returns:
         The object, and sentences about what was left out or changed in loading it.
     """
+    __tracebackhide__ = True  # so that tracebacks end in the user's own line
     path = _find(files, file_id)
     if as_ not in ("auto", "text", "bytes", "path"):
-        raise TypeError(f'as_={as_!r}: as_ is "auto", "text", "bytes" or "path"')
+        raise WrongArgument(f'as_={as_!r}: as_ is "auto", "text", "bytes" or "path"')
     if as_ in ("bytes", "path"):
         _refuse_unknown(options, frozenset(), f"as_={as_!r}")
         return (path if as_ == "path" else Path(path).read_bytes()), []
@@ -156,7 +158,8 @@ def _load(source: Source, options: dict[str, Any]) -> object:
             remedy='as_="path" gives its path, for a library that reads it',
         )
     loader = loaders.find_loader(file_type.loader)
-    _refuse_unknown(options, loaders.known_options(loader), f"{file_type.name} files")
+    if options:
+        _refuse_unknown(options, loaders.known_options(loader), f"{file_type.name} files")
     try:
         return loader(source, **options)
     except FileLoadError:
@@ -195,7 +198,7 @@ def _refuse_unknown(options: dict[str, Any], known: frozenset[str], what: str) -
         hint = f"; did you mean {close[0]}=?" if close else ""
         common = sorted(known & _COMMON_OPTIONS)
         takes = f" It takes {', '.join(f'{o}=' for o in common)}." if common and not close else ""
-        raise TypeError(f"load_file: {what} have no option {name}={hint or '.'}{takes}")
+        raise WrongArgument(f"load_file: {what} have no option {name}={hint or '.'}{takes}")
 
 
 _COMMON_OPTIONS = frozenset(
@@ -209,7 +212,7 @@ def _find(files: Mapping[str, str], wanted: object) -> str:
     if isinstance(wanted, os.PathLike):
         wanted = os.fspath(wanted)
     if not isinstance(wanted, str):
-        raise TypeError(
+        raise WrongArgument(
             f"load_file takes a file's id (a str), not {type(wanted).__name__} {wanted!r}."
             f"\n{_listing(files)}"
         )

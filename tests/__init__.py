@@ -1,1 +1,1 @@
-"""A package, so that no other one called `tests` is taken for it."""
+"""A package: discord-py-interactions installs one of the same name, which would be found first."""

@@ -62,7 +62,7 @@ def _saved_text(saved: SavedPart) -> str:
 
 def _durations(durations: Durations) -> Iterator[str]:
     said = (
-        ("waited {} behind other cells", durations.queue_s),
+        ("waited {} to begin", durations.queue_s),
         ("installing took {}", durations.install_s),
         ("ran {}", durations.run_s),
         ("collecting files took {}", durations.collect_s),

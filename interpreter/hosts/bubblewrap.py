@@ -98,12 +98,6 @@ class OuterSandbox:
             "LANG": "C.UTF-8",
             "PYTHONPATH": SANDBOX_STARTUP,
             "PYTHONDONTWRITEBYTECODE": "1",
-            # One thread for numpy: the fork server must have no other, and strangers share the
-            # processors anyway.
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "MPLCONFIGDIR": "/home/user/.config/matplotlib",
             "IPYTHONDIR": "/home/user/.ipython",
             "JPY_PARENT_PID": "1",  # ipykernel would leave when its parent's pid is 1

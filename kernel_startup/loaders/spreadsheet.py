@@ -27,7 +27,7 @@ def load_workbook(
         )
     if columns is not None:
         reader["usecols"] = columns
-    engine = reader.pop("engine", None) or "calamine"
+    engine: Any = reader.pop("engine", None) or "calamine"
     with source.open() as file, pd.ExcelFile(file, engine=engine) as workbook:
         sheets = [str(name) for name in workbook.sheet_names]
         known = {*sheets, *range(len(sheets)), None}

@@ -200,10 +200,10 @@ def _note_warnings(source: Source, caught: list[warnings.WarningMessage]) -> Non
         if not numbers:
             source.note(str(warning.message))
     if skipped:
-        rows = "1 line has" if len(skipped) == 1 else f"{len(skipped):,} lines have"
+        lines = "1 line with" if len(skipped) == 1 else f"{len(skipped):,} lines with"
         source.note(
-            f"{source.name!r}: {rows} more fields than the others and were left out; the first is "
-            f'line {skipped[0]:,}. on_bad_lines="error" would stop at it.'
+            f"{source.name!r}: left out {lines} more fields than the others; the first is line "
+            f'{skipped[0]:,}. on_bad_lines="error" would stop at it.'
         )
 
 

@@ -21,6 +21,7 @@ async def console(key: InterruptKey) -> int:
     session = service.only_session
     session.will("hello()", printed("Hello\x1b]0;owned\x07\n"), result("1"))
     session.will("again()", result("2"))
+    session.will("loop()", printed("running\n"))
     session.will_run_on("loop()")
     session.will_ask("ask()", "Name? ")
     session.will_ask("secret()", "Password? ", password=True)

@@ -156,6 +156,11 @@ class FakeSession:
         self.ran.append(code)
         self._count += 1
         self.running.set()
+        execution = self._scripts.get(code) or Execution(status="ok", code=code)
+        for output in execution.outputs:
+            waiting = on_output(output) if on_output else None
+            if isinstance(waiting, Awaitable):
+                await waiting
         if code in self._endless:
             await self.stopped.wait()
             self.stopped.clear()
@@ -163,11 +168,6 @@ class FakeSession:
         if code in self._questions:
             assert on_input
             self.answers.append(await on_input(*self._questions[code]))
-        execution = self._scripts.get(code) or Execution(status="ok", code=code)
-        for output in execution.outputs:
-            waiting = on_output(output) if on_output else None
-            if isinstance(waiting, Awaitable):
-                await waiting
         kept = tuple(o for o in execution.outputs if not isinstance(o, ClearOutput))
         return replace(execution, count=self._count, outputs=kept)
 

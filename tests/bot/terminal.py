@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Terminal:
@@ -22,15 +24,20 @@ class Terminal:
 
     def __init__(self, program: "subprocess.Popen[bytes]", master: int) -> None:
         self.program = program
-        self.seen = ""
+        self._raw = ""
         self._master = master
         self._at = 0
+
+    @property
+    def seen(self) -> str:
+        """All that was written so far, but for colours."""
+        return _COLOURS.sub("", self._raw)
 
     def type(self, text: str) -> None:
         """Type keys."""
         os.write(self._master, text.encode())
 
-    def expect(self, text: str, *, timeout_s: float = 60.0) -> str:
+    def expect(self, text: str, *, timeout_s: float = 30.0) -> str:
         """Read until the text is seen, after what was expected before; give all in between."""
         deadline = time.monotonic() + timeout_s
         while (found := self.seen.find(text, self._at)) < 0:
@@ -40,7 +47,7 @@ class Terminal:
         self._at = found + len(text)
         return between
 
-    def ends(self, *, timeout_s: float = 60.0) -> int:
+    def ends(self, *, timeout_s: float = 30.0) -> int:
         """Wait for the program's end, reading on; give its exit status."""
         deadline = time.monotonic() + timeout_s
         while self._read(deadline - time.monotonic()):
@@ -59,7 +66,7 @@ class Terminal:
             piece = os.read(self._master, 65_536)
         except OSError:  # the program has left
             return False
-        self.seen += piece.decode(errors="replace")
+        self._raw += piece.decode(errors="replace")
         return bool(piece)
 
 

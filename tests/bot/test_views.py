@@ -134,7 +134,7 @@ page saved: /out/cell-3-figure-3.html (9 bytes)
 file saved: /out/table.csv ({len(PNG)} bytes, id id2)
 The cell was stopped after 300 s.
 installed seaborn 0.13
-waited 1.5 s behind other cells, installing took 2.0 s, ran 5 min
+waited 1.5 s to begin, installing took 2.0 s, ran 5 min
 """
 
 

@@ -107,7 +107,7 @@ def test_lines_with_too_many_fields_are_counted_and_left_out(uploads: Uploads) -
     table, notes = uploads.load_with_notes("t.csv", content)
     assert _records(table) == [[1, 2], [3, 4]]
     assert len(notes) == 1
-    assert "2 lines have more fields" in notes[0]
+    assert "left out 2 lines with more fields" in notes[0]
     assert "the first is line 3" in notes[0]
     with pytest.raises(FileLoadError, match="Expected 2 fields in line 3"):
         _load(uploads, content, on_bad_lines="error")

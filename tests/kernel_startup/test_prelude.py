@@ -173,13 +173,14 @@ def test_figures_are_shown_as_pictures_and_closed(tmp_path: Path, before: str) -
 
 
 def test_wide_tables_are_shown_within_the_width(tmp_path: Path) -> None:
-    (shown,) = _cells(tmp_path, "print(pd.DataFrame(np.ones((3, 60))).add_prefix('column'))")
+    cell = "print(pd.DataFrame(np.ones((3, 60))).add_prefix('column'))"
+    (shown,) = _cells(tmp_path, cell, before="import pandas")
     assert max(map(len, shown["text"].splitlines())) <= 120
     assert "..." in shown["text"]
 
 
 def test_plotly_is_told_to_send_its_data_not_a_page(tmp_path: Path) -> None:
-    (asked,) = _cells(tmp_path, "import os; os.environ['PLOTLY_RENDERER']")
+    (asked,) = _cells(tmp_path, "import os; os.environ['PLOTLY_RENDERER']", before="")
     assert asked["value"] == "'plotly_mimetype'"
 
 
@@ -193,11 +194,13 @@ def test_without_libraries_only_files_are_at_hand(tmp_path: Path) -> None:
 def test_an_error_shows_the_users_line_and_not_ours(tmp_path: Path) -> None:
     upload = tmp_path / "broken.json"
     upload.write_text('{"a": [1, 2')
-    failed, unknown, caught = _cells(
+    failed, unknown, option, caught = _cells(
         tmp_path,
         f"x = 1\ndf = load_file({str(upload)!r})",
         "load_file('nope')",
+        f"load_file({str(upload)!r}, nrow=5)",
         f"try: load_file({str(upload)!r})\nexcept Exception as e: print(type(e.__cause__))",
+        before="",
     )
     assert failed["error"] == "FileLoadError"
     assert "df = load_file(" in failed["text"]
@@ -208,4 +211,7 @@ def test_an_error_shows_the_users_line_and_not_ours(tmp_path: Path) -> None:
     assert len(failed["text"].splitlines()) < 12
     assert unknown["error"] == "FileNotKnown"
     assert "There are no files yet" in unknown["text"]
+    assert option["error"] == "WrongArgument"
+    assert "did you mean nrows=?" in option["text"]
+    assert "kernel_startup" not in option["text"]
     assert "JSONDecodeError" in caught["text"]  # still there for code that wants it

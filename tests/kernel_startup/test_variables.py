@@ -182,7 +182,7 @@ def test_a_namespace_may_change_meanwhile() -> None:
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(100):
+        for _ in range(30):
             rows = summarise(namespace, hidden=set(), limit=10_000)
             assert rows[0]["type"] == "dict"
     finally:

@@ -1,0 +1,96 @@
+"""How a cell ended, as a status, and as sentences for the person who sent it. Pure."""
+
+from interpreter.execution import SkippedArtifact, Status
+from interpreter.hosts.base import KernelExit
+from interpreter.kernel import CellEnd
+
+_INTERRUPT_NAMES = frozenset({"KeyboardInterrupt", "CancelledError"})
+_SIGNAL_NAMES = {
+    4: "an illegal instruction",
+    6: "an abort from C code",
+    7: "a bus error",
+    8: "a floating-point trap",
+    9: "signal 9 (kill)",
+    11: "a segmentation fault",
+    15: "signal 15 (terminate)",
+}
+_MOST_NAMED_FILES = 3
+
+CLOSED = "The session was closed while the cell ran."
+RESTARTED = "The kernel was restarted while the cell ran: the variables are gone."
+NEVER_BEGUN = "The cell was interrupted before it began."
+
+
+def status_of(end: CellEnd) -> Status:
+    """The status of a cell that ended so."""
+    if end.timed_out:
+        return "timeout"
+    if end.exit is not None:
+        return "died"
+    reply = end.reply or {}
+    if reply.get("status") == "ok":
+        return "ok"
+    stopped = end.interrupted or end.input_timed_out
+    if stopped and reply.get("ename") in _INTERRUPT_NAMES:
+        return "interrupted"
+    return "error"
+
+
+def sentence_about(
+    end: CellEnd, *, timeout_s: float, input_timeout_s: float, memory_bytes: int
+) -> str | None:
+    """What a person should know about how the cell ended; None if nothing needs saying.
+
+    Args:
+        end: how it ended.
+        timeout_s: the deadline it had, in seconds.
+        input_timeout_s: how long an answer to its ``input()`` could take, in seconds.
+        memory_bytes: the kernel's memory limit.
+    """
+    if end.timed_out:
+        limit = f"{timeout_s:g} s"
+        if end.exit is None:
+            return f"The cell was stopped after {limit}, the time limit. The variables are kept."
+        return (
+            f"The cell ran past the time limit of {limit} and could not be interrupted, so the "
+            "kernel was replaced by a new one: the variables are gone, the files are still there."
+        )
+    if end.exit is not None:
+        how = sentence_about_death(end.exit, memory_bytes=memory_bytes)
+        return f"{how} The variables are gone; the files are still there."
+    if end.input_timed_out:
+        waited = f"{input_timeout_s:g} s"
+        return f"Nobody answered the cell's input() within {waited}, so it was interrupted."
+    if status_of(end) == "interrupted":
+        return "The cell was interrupted. The variables are kept."
+    if end.output_lost:
+        return "Some of the cell's last output may be missing: its connection broke."
+    return None
+
+
+def sentence_about_death(how: KernelExit, *, memory_bytes: int) -> str:
+    """Why a kernel ended.
+
+    Args:
+        how: what its host reported.
+        memory_bytes: the kernel's memory limit.
+    """
+    if how.cause == "memory":
+        limit = f"{memory_bytes / (1 << 20):g} MB"
+        return f"The kernel was ended because it used more memory than its limit of {limit}."
+    if how.cause == "signal" and how.signal is not None:
+        name = _SIGNAL_NAMES.get(how.signal, f"signal {how.signal}")
+        return f"The kernel was ended by {name}."
+    if how.cause == "exited":
+        return f"The kernel ended itself (exit status {how.code})."
+    return "The kernel was stopped."
+
+
+def sentence_about_skipped(skipped: tuple[SkippedArtifact, ...]) -> str | None:
+    """Which files were not handed out, and why; None if there are none."""
+    if not skipped:
+        return None
+    named = "; ".join(f"{file.name}: {file.reason}" for file in skipped[:_MOST_NAMED_FILES])
+    rest = len(skipped) - _MOST_NAMED_FILES
+    more = f"; and {rest} more" if rest > 0 else ""
+    return f"Not handed out: {named}{more}."

@@ -1,0 +1,87 @@
+"""What a live kernel shows of itself: its variables, completions, and what it uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One of the user's variables.
+
+    Attributes:
+        name: its name.
+        type: its class, such as ``int`` or ``pandas.DataFrame``.
+        shape: shape or number of items, in words; None where that means nothing.
+        size_bytes: memory it takes, None if that can't be told cheaply.
+        preview: the beginning of its representation.
+    """
+
+    name: str
+    type: str
+    shape: str | None
+    size_bytes: int | None
+    preview: str
+
+    @classmethod
+    def from_reply(cls, entry: Mapping[str, Any]) -> Self:
+        """From what a kernel said of it, which may be anything."""
+        shape, size = entry.get("shape"), entry.get("size_bytes")
+        return cls(
+            name=str(entry.get("name", ""))[:200],
+            type=str(entry.get("type", ""))[:200],
+            shape=None if shape is None else str(shape)[:100],
+            size_bytes=size if isinstance(size, int) else None,
+            preview=str(entry.get("preview", ""))[:200],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Completions of a piece of code.
+
+    Attributes:
+        matches: what could stand there.
+        start, end: the characters of the code that a match replaces.
+    """
+
+    matches: tuple[str, ...]
+    start: int
+    end: int
+
+    @classmethod
+    def from_reply(cls, reply: Mapping[str, Any], cursor: int) -> Self:
+        """From a ``complete_reply``, which may hold anything; no matches if it makes no sense."""
+        matches = reply.get("matches")
+        start, end = reply.get("cursor_start"), reply.get("cursor_end")
+        if not isinstance(matches, list) or not isinstance(start, int) or not isinstance(end, int):
+            return cls((), cursor, cursor)
+        return cls(tuple(m[:200] for m in matches[:500] if isinstance(m, str)), start, end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelInfo:
+    """A live kernel, as operators see it.
+
+    Attributes:
+        user_id: whose it is.
+        kernel_id: its name on its host.
+        pid: its process id as the host's system sees it.
+        state: ``busy`` while a cell runs.
+        started_at: UTC.
+        last_active_at: UTC; when its user last sent something, or a cell ended.
+        cells: how many cells it has run.
+        memory_bytes: memory of its own now, None if it can't be told.
+        cpu_s: processor time so far in seconds, None if it can't be told.
+    """
+
+    user_id: str
+    kernel_id: str
+    pid: int
+    state: Literal["starting", "idle", "busy"]
+    started_at: datetime
+    last_active_at: datetime
+    cells: int
+    memory_bytes: int | None
+    cpu_s: float | None
