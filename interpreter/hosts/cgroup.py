@@ -119,8 +119,10 @@ def _remove(directory: Path) -> None:
 
 
 def _remove_stale(parent: Path) -> None:
-    """Remove what a killed service left behind; groups in use refuse to go."""
+    """Remove what killed services left behind: the groups named after processes that are gone."""
     for group in parent.glob("cellmate-*"):
+        if Path("/proc", group.name.split("-")[1]).exists():
+            continue
         for child in group.glob("kernel-*"):
             with suppress(OSError):
                 child.rmdir()
@@ -159,7 +161,7 @@ class _GroupsV2:
             raise
 
     def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
-        group = self._base / f"cellmate-kernel-{name}"
+        group = self._base / f"cellmate-{os.getpid()}-{name}"
         group.mkdir()
         _write(group / "memory.max", str(memory_bytes))
         with suppress(OSError):
