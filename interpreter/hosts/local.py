@@ -404,6 +404,8 @@ class LocalKernelHost:
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
             env={},
+            # A terminal's Ctrl-C goes to the whole process group: it must not reach bubblewrap.
+            start_new_session=True,
         )
         channel.theirs.close()
         assert process.stderr is not None

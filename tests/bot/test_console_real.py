@@ -70,6 +70,11 @@ def run_batch(
     )
 
 
+def code_cells(path: Path) -> list[str]:
+    notebook = json.loads(path.read_text())
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
 def test_a_conversation_with_a_file(terminal: Terminal, tmp_path: Path, sales: Path) -> None:
     terminal.type(":upload sales.csv\r")
     terminal.expect("sales.csv (24 bytes): load_file(")
@@ -88,20 +93,21 @@ def test_a_conversation_with_a_file(terminal: Terminal, tmp_path: Path, sales: P
     assert "Out[3]: 7\r\nfile saved: cellmate-output/copy.csv" in terminal.expect("In [4]:")
     assert (tmp_path / "cellmate-output" / "copy.csv").read_text().startswith(",name,amount")
 
-    terminal.type("df.describ\t")
-    terminal.expect("e")
+    terminal.type("df.desc\t")
+    terminal.expect("ribe")
     terminal.type("()\r")
     assert "mean   2.333333" in terminal.expect("In [5]:")
 
     terminal.type(":vars\r")
-    assert "pandas.DataFrame" in terminal.expect("In [5]:")
+    terminal.expect("3 rows x 2 columns")
+    terminal.expect("In [5]:")
     terminal.type(":files\r")
-    listed = terminal.expect("In [5]:")
-    assert "sales.csv" in listed and "copy.csv" in listed
+    terminal.expect("upload")
+    terminal.expect("copy.csv")
+    terminal.expect("In [5]:")
     terminal.type(":export\r")
     terminal.expect("notebook saved: cellmate-output/session.ipynb")
-    notebook = json.loads((tmp_path / "cellmate-output" / "session.ipynb").read_text())
-    assert len(notebook["cells"]) == 4
+    assert code_cells(tmp_path / "cellmate-output" / "session.ipynb")[-1] == "df.describe()"
     terminal.expect("In [5]:")
     terminal.type("\x04")
     assert terminal.ends() == 0
@@ -112,7 +118,7 @@ def test_what_a_cell_writes_can_t_command_the_terminal(terminal: Terminal) -> No
     terminal.type(r"print('a\x1b]0;owned\x07b\x1b[2Jc\x1b[6nd\x9b2Je')" "\r")
     terminal.expect("\n")
     shown = terminal.expect("\r\n\r\n")
-    assert shown.endswith("abcd2Je")
+    assert "\x1b[?2004labcd2Je\r\n" in shown + "\r\n"
     terminal.type(r"raise ValueError('\x1b[2J\x1b]0;owned\x07')" "\r")
     terminal.expect("Traceback")
     assert "\x1b" not in terminal.expect("ValueError:")
@@ -133,9 +139,8 @@ def test_ctrl_c_interrupts_and_the_variables_stay(terminal: Terminal) -> None:
 
 
 def test_ctrl_c_twice_restarts_a_kernel_that_doesn_t_listen(terminal: Terminal) -> None:
-    terminal.type("import signal; _ = signal.signal(signal.SIGINT, signal.SIG_IGN)\r")
-    terminal.expect("In [2]:")
-    terminal.type("gone = 1; print('run' + 'ning', flush=True)\x0fwhile True: pass\x1b\r")
+    terminal.type("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); gone = 1\x0f")
+    terminal.type("print('run' + 'ning', flush=True)\x0fwhile True: pass\x1b\r")
     terminal.expect("running\r\n")
     terminal.type("\x03")
     terminal.expect("interrupting")
@@ -148,22 +153,22 @@ def test_ctrl_c_twice_restarts_a_kernel_that_doesn_t_listen(terminal: Terminal) 
 
 
 def test_cells_ask_for_input(terminal: Terminal) -> None:
-    terminal.type("name = input('Name? '); name * 2\r")
+    terminal.type("name = input('Na' 'me? '); name * 2\r")
     terminal.expect("Name?")
     terminal.type("Ann\r")
     terminal.expect("Out[1]: 'AnnAnn'")
     terminal.expect("In [2]:")
-    terminal.type("from getpass import getpass; len(getpass('Secret? '))\r")
+    terminal.type("from getpass import getpass; len(getpass('Sec' 'ret? '))\r")
     terminal.expect("Secret?")
     terminal.type("hunter2\r")
     assert "hunter2" not in terminal.expect("Out[2]: 7")
     terminal.expect("In [3]:")
-    terminal.type("input('More? ')\r")
+    terminal.type("input('Mo' 're? ')\r")
     terminal.expect("More?")
     terminal.type("\x04")
     terminal.expect("EOFError")
     terminal.expect("In [4]:")
-    terminal.type("input('More? ')\r")
+    terminal.type("input('Mo' 're? ')\r")
     terminal.expect("More?")
     terminal.type("\x03")
     terminal.expect("KeyboardInterrupt")
@@ -171,12 +176,12 @@ def test_cells_ask_for_input(terminal: Terminal) -> None:
 
 
 def test_what_is_replaced_is_taken_back(terminal: Terminal) -> None:
-    terminal.type("from IPython.display import clear_output\r")
+    terminal.type("from IPython.display import clear_output; from time import sleep\r")
     terminal.expect("In [2]:")
-    terminal.type("for i in range(3): clear_output(wait=True); print('step', i)\r")
-    shown = terminal.expect("In [3]:")
-    # The kernel sends what follows quickly in one piece, so not every step has to be seen.
-    assert "\x1b[1A\x1b[Jstep 2" in shown and "step 2\r\n\r\n" in shown
+    # Without a pause the kernel would send only what remains in the end.
+    terminal.type("for i in range(2): clear_output(wait=True); print('step', i); sleep(0.5)\r")
+    terminal.expect("step 0\r\n")
+    terminal.expect("\r\x1b[1A\x1b[Jstep 1\r\n")
 
 
 def test_a_dead_kernel_is_said_and_the_next_cell_runs(terminal: Terminal) -> None:
@@ -225,7 +230,7 @@ def test_a_file_of_cells_is_run_without_a_terminal(
     assert lines[-2].startswith("picture saved: out/cell-2-figure-1.png (")
     assert lines[-1] == "7"
     assert (tmp_path / "out" / "cell-2-figure-1.png").read_bytes().startswith(PNG_SIGNATURE)
-    assert len(json.loads((tmp_path / "o.ipynb").read_text())["cells"]) == 3
+    assert code_cells(tmp_path / "o.ipynb")[-2:] == ["ax = df.plot();", "int(df.amount.sum())"]
 
 
 def test_the_exit_status_tells_what_failed(tmp_path: Path, environment: dict[str, str]) -> None:
