@@ -31,7 +31,8 @@ def status_of(end: CellEnd) -> Status:
     if reply.get("status") == "ok":
         return "ok"
     stopped = end.interrupted or end.input_timed_out
-    if stopped and reply.get("ename") in _INTERRUPT_NAMES:
+    ename = reply.get("ename")
+    if stopped and isinstance(ename, str) and ename in _INTERRUPT_NAMES:
         return "interrupted"
     return "error"
 

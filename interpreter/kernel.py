@@ -26,12 +26,18 @@ from interpreter.outputs import ClearOutput, Output, OutputCollector
 
 log = structlog.get_logger()
 
-#: A larger message ends the connection: nothing honest sends one.
-MAX_MESSAGE_BYTES = 64 << 20
+#: A larger frame ends the connection: nothing honest sends one.
+MAX_FRAME_BYTES = 24 << 20
 #: A stream message beyond this is counted, not parsed: our kernels send far smaller ones.
 _LARGE_STREAM_BYTES = 1 << 20
 #: Messages waiting on this side; more wait on the kernel's side, in its own memory.
-_WAITING_MESSAGES = 200
+_WAITING_MESSAGES = 20
+#: Of a message's header, parent and metadata; ours have a few hundred bytes each.
+_HEADER_BYTES = 1 << 16
+#: Frames of one message: five, and buffers that nothing here asks for.
+_MOST_FRAMES = 16
+#: Values in one message. Small ones become large in memory: 24 MB of ``[],`` would be a gigabyte.
+_MOST_VALUES = 1_000_000
 #: How long the reading of one kernel's messages may hold up the others.
 _READING_TURN_S = 0.005
 _CONNECT_S = 15.0
@@ -48,7 +54,7 @@ def make_context() -> zmq.asyncio.Context:
     """A ZeroMQ context for the connections to all kernels of a service, with its bounds set."""
     context = zmq.asyncio.Context()
     context.set(zmq.MAX_SOCKETS, 16_384)
-    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    context.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
     context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
     context.setsockopt(zmq.LINGER, 0)
     return context
@@ -195,7 +201,7 @@ class Kernel:
         message = self._message(
             "execute_request",
             {
-                "code": code,
+                "code": code.encode(errors="replace").decode(),  # a lone surrogate can't be sent
                 "silent": False,
                 "store_history": True,
                 "user_expressions": {},
@@ -348,12 +354,18 @@ class Kernel:
         session = self._client.session
         try:
             _, parts = session.feed_identities(frames)
-            large = sum(map(len, parts)) > _LARGE_STREAM_BYTES
+            if len(parts) > _MOST_FRAMES or any(len(p) > _HEADER_BYTES for p in parts[1:4]):
+                raise ValueError("out of all proportion")
+            large = len(parts[4]) > _LARGE_STREAM_BYTES
             message: dict[str, Any] = session.deserialize(parts, content=not large)
             if large and message["header"].get("msg_type") == "stream":
                 message["content"] = len(message["content"])  # counted, not parsed
             elif large:
-                message["content"] = session.unpack(message["content"])
+                content: bytes = message["content"]
+                if content.count(b",") + content.count(b"[") + content.count(b"{") > _MOST_VALUES:
+                    message["content"] = None
+                else:
+                    message["content"] = session.unpack(content)
         except Exception as error:  # whatever hostile bytes can provoke in the parsers
             log.debug("a kernel sent an unreadable message", reason=type(error).__name__)
             return None
@@ -376,6 +388,8 @@ class Kernel:
             run.count = count if type(count) is int and 0 < count < _MOST_COUNT else None
         elif isinstance(content, int):  # its size: it was too large to be parsed
             run.collector.add_left_out("stdout", content)
+        elif content is None:
+            run.collector.add_left_out(kind, 1)
         else:
             for event in run.collector.add(kind, content, message["metadata"]):
                 run.deliver(event)

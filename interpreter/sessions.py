@@ -63,6 +63,7 @@ class Session:
         self._cells = 0
         self._cell_lock = asyncio.Lock()
         self._life_lock = asyncio.Lock()
+        self._file_lock = asyncio.Lock()
         self._working = WorkingDirectory({}, complete=True)
         self._notebook = NotebookLog()
         self._file_changes: set[asyncio.Task[None]] = set()
@@ -93,22 +94,24 @@ class Session:
         Raises:
             QueueFull: too many cells are waiting already.
             SessionClosed: the session was closed.
+            TypeError, ValueError: code is no text, or timeout_s no time.
             NoCapacity: no further kernel may be started now.
             KernelStartFailed, SandboxUnavailable: no kernel could be started.
         """
+        _check_cell(code, timeout_s)
         if self._closed:
             raise SessionClosed(self.user_id)
         if self._pending > self._settings.cell_queue_limit:
             raise QueueFull(self._settings.cell_queue_limit)
         self._pending += 1
-        started = asyncio.Event()
+        at_turn = asyncio.Event()
         limit_s = self._settings.cell_timeout_s if timeout_s is None else timeout_s
-        cell = self._spawn(self._execute(code, limit_s, on_output, on_input, started))
+        cell = self._spawn(self._execute(code, limit_s, on_output, on_input, at_turn))
         try:
             return await asyncio.shield(cell)
         except asyncio.CancelledError:
             if not cell.done():
-                await asyncio.shield(self._spawn(self._abandon(cell, started)))
+                await asyncio.shield(self._spawn(self._abandon(cell, at_turn)))
             raise
 
     async def interrupt(self) -> bool:
@@ -241,18 +244,18 @@ class Session:
         timeout_s: float,
         on_output: OnOutput | None,
         on_input: OnInput | None,
-        started: asyncio.Event,
+        at_turn: asyncio.Event,
     ) -> Execution:
         queued_at = time.monotonic()
         try:
             async with self._cell_lock:
                 self.last_active_at = datetime.now(UTC)
+                at_turn.set()
                 self._preparing, self._stop_early = True, False
                 try:
                     kernel, gone = await self._ready_kernel()
                 finally:
                     self._preparing = False
-                started.set()
                 queue_s = time.monotonic() - queued_at
                 if self._stop_early:
                     return self._never_begun(code, gone, queue_s)
@@ -327,6 +330,7 @@ class Session:
     async def _collect(self, kernel: Kernel, outputs: tuple[Output, ...]) -> Collection:
         after = await self._host.scan(kernel.hosted.slot)
         changed = changed_files(self._working, after)
+        was_complete = self._working.complete
         self._working = after
         collection = Collection((), (), outputs)
         if changed:
@@ -343,7 +347,7 @@ class Session:
                     total_bytes=self._settings.max_artifacts_bytes,
                 ),
             )
-        if not after.complete:
+        if was_complete and not after.complete:  # said once, not with every cell from now on
             rest = SkippedArtifact("further files", "there are too many to look at, or too deep")
             collection = Collection(
                 collection.artifacts, (*collection.skipped, rest), collection.outputs
@@ -372,9 +376,9 @@ class Session:
             durations=Durations(queue_s=queue_s),
         )
 
-    async def _abandon(self, cell: "asyncio.Task[Execution]", started: asyncio.Event) -> None:
+    async def _abandon(self, cell: "asyncio.Task[Execution]", at_turn: asyncio.Event) -> None:
         """End a cell whose caller has gone."""
-        if not started.is_set():
+        if not at_turn.is_set():
             cell.cancel()
             await asyncio.wait([cell])
             return
@@ -429,7 +433,7 @@ class Session:
         if self._slot is None:
             self._slot = kernel.hosted.slot
             for file in await self._files.list(user_id=self.user_id):
-                await self._host.put_file(self._slot, file)
+                self.file_changed(FileEvent("saved", file))
             self._working = await self._host.scan(self._slot)
         log.info("kernel started", user_id=self.user_id, kernel_id=kernel.hosted.kernel_id)
         return kernel
@@ -441,16 +445,31 @@ class Session:
             await kernel.kill()
 
     async def _follow(self, slot: str, event: FileEvent) -> None:
-        try:
-            if event.kind == "saved":
-                await self._host.put_file(slot, event.file)
-            else:
-                await self._host.remove_file(slot, event.file.file_id)
-        except OSError as error:
-            log.warning("a file could not be shown to a kernel", reason=str(error))
+        async with self._file_lock:  # in the order of the events
+            try:
+                if event.kind == "saved":
+                    await self._host.put_file(slot, event.file)
+                else:
+                    await self._host.remove_file(slot, event.file.file_id)
+            except FileNotFoundError:
+                pass  # deleted meanwhile
+            except OSError as error:
+                log.warning("a file could not be shown to a kernel", reason=str(error))
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _check_cell(code: object, timeout_s: object) -> None:
+    """Refuse what can't be a cell or a deadline before anything is done with it."""
+    if not isinstance(code, str):
+        raise TypeError(f"code is a {type(code).__name__}, but it must be a str.")
+    if timeout_s is None:
+        return
+    if not isinstance(timeout_s, int | float):
+        raise TypeError(f"timeout_s is a {type(timeout_s).__name__}, but it must be a number.")
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s!r}, but it must be greater than 0.")

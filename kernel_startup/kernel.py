@@ -14,6 +14,7 @@ from ipykernel.kernelapp import IPKernelApp
 
 from kernel_startup import prelude
 from kernel_startup.connection import PORTS, SOCKET_PREFIX
+from kernel_startup.interrupts import Interrupts
 from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
 
@@ -23,11 +24,48 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
 
     control_msg_types = [*IPythonKernel.control_msg_types, "variables_request"]  # noqa: RUF012
 
+    def __init__(self, **options: Any) -> None:
+        """Take the arguments of ipykernel's kernel."""
+        self._interrupts = Interrupts()
+        self._interrupts.install()
+        super().__init__(**options)
+
+    def pre_handler_hook(self) -> None:
+        """Leave SIGINT alone: only a cell's code may be interrupted."""
+
+    def post_handler_hook(self) -> None:
+        """Leave SIGINT alone."""
+
+    async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Handle a cell from here on; an interrupt now is one of this cell."""
+        self._interrupts.expect_cell()
+        try:
+            await super().execute_request(stream, ident, parent)
+        finally:
+            self._interrupts.end()
+
     async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
         """Run a cell, then send what is kept of its output."""
         CellStream.budget.renew()
         try:
-            return await super().do_execute(code, silent, *args, **options)
+            try:
+                self._interrupts.begin()
+                return await super().do_execute(code, silent, *args, **options)
+            finally:
+                self._interrupts.end()
+        except KeyboardInterrupt:
+            # It came between IPython's own lines, where nobody else catches it.
+            self._interrupts.end()
+            self.shell.showtraceback()
+            return {
+                "status": "error",
+                "ename": "KeyboardInterrupt",
+                "evalue": "",
+                "traceback": [],
+                "execution_count": self.execution_count,
+                "user_expressions": {},
+                "payload": [],
+            }
         finally:
             end_cell(self._stdout, self._stderr)
 
@@ -62,6 +100,9 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
         """
         context.setsockopt(zmq.SNDHWM, 0)
         super().init_iopub(context)
+
+    def init_signal(self) -> None:
+        """Leave SIGINT to the kernel's own handler."""
 
     def init_gui_pylab(self) -> None:
         """Leave matplotlib to the prelude."""

@@ -99,6 +99,11 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
             if len(text) > _MESSAGE_CHARS:
                 super().flush()
 
+    def close(self) -> None:
+        """Flush, and stay open: a user's ``sys.stdout.close()`` must not silence later cells."""
+        if self.pub_thread is not None:
+            self.flush()
+
     def _watch_pipe_fd(self) -> None:
         """Forward what is written to the file descriptor (runs in a thread of its own)."""
         if self._fid is None:

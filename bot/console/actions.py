@@ -163,8 +163,8 @@ class Actions:
 
     async def _help(self, arguments: tuple[str, ...]) -> None:
         self._screen.line(
-            "Python goes to your kernel; its variables stay from cell to cell. FILES holds your\n"
-            'files (id -> path), load_file("ID or name") loads one.\n'
+            "Python goes to your kernel; its variables stay from cell to cell. FILES holds\n"
+            'your files (id -> path), load_file("ID or name") loads one.\n'
         )
         self._screen.line(help_text())
 

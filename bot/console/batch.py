@@ -52,6 +52,7 @@ async def run_cells(
 
     Raises:
         InterpreterError: The service failed.
+        BrokenPipeError, UnusableCommand: What the cells put out could not be written.
     """
     all_ok = True
     for number, cell in enumerate(cells, start=1):

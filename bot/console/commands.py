@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, CommandHelp] = MappingProxyType(
         "delete": CommandHelp("ID [ID...]", "delete files by id or unmistakable name", 1, None),
         "vars": CommandHelp("", "list the variables"),
         "restart": CommandHelp("", "start afresh: variables go, files stay"),
-        "interrupt": CommandHelp("", "stop the running cell, if another program runs one here"),
+        "interrupt": CommandHelp("", "stop a cell that another program runs here"),
         "export": CommandHelp("[PATH]", "save the session as a notebook", 0, 1),
         "kernels": CommandHelp("", "list the live kernels"),
         "help": CommandHelp("", "this list"),
@@ -119,11 +119,11 @@ def help_text() -> str:
 
 
 _KEYS = [
-    ("Enter", "run the cell if it is complete; a block is after a blank line"),
+    ("Enter", "run a complete cell; a block needs a blank line"),
     ("Alt-Enter", "run the cell as it is"),
     ("Ctrl-O", "a new line, wherever the cursor is"),
     ("Tab", "complete names, commands, paths and file ids"),
-    ("Ctrl-C", "interrupt the running cell, variables stay; twice: restart the kernel"),
+    ("Ctrl-C", "interrupt the cell, variables stay; twice: restart"),
     ("Ctrl-R", "search what was typed before"),
 ]
 

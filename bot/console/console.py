@@ -19,7 +19,7 @@ from interpreter import Execution, Interpreter, InterpreterError, Session
 
 log = structlog.get_logger()
 
-HINT = "Type Python; :upload FILE gives it your data, :help tells the rest, Ctrl-D leaves."
+HINT = "Type Python; :upload FILE gives it your data, :help tells more, Ctrl-D leaves."
 
 #: A second Ctrl-C within this time asks for more than an interrupt.
 _TWICE_S = 2.0

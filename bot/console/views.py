@@ -2,6 +2,7 @@
 
 from typing import TextIO
 
+from bot.console.commands import UnusableCommand
 from bot.console.inert import inert, inert_stream
 from bot.console.line_folder import LineFolder
 from bot.console.output_directory import OutputDirectory
@@ -95,9 +96,33 @@ class PlainView:
         self._directory = directory
         self._folders = {"stdout": LineFolder(), "stderr": LineFolder()}
         self._late: dict[str, DisplayData] = {}
+        self._failure: BrokenPipeError | UnusableCommand | None = None
 
     def show(self, output: Output | ClearOutput) -> None:
         """Write one output; for `on_output`."""
+        if self._failure:
+            return
+        try:
+            self._show(output)
+        except (BrokenPipeError, UnusableCommand) as error:  # here the service would hear it
+            self._failure = error
+
+    async def finish(self, execution: Execution) -> None:
+        """Save pictures and files, and say what there is to say about the whole.
+
+        Raises:
+            BrokenPipeError: Whoever read the outputs has left.
+            UnusableCommand: They could not be written.
+        """
+        if self._failure:
+            raise self._failure
+        for output in self._late.values():
+            self._write_parts(output)
+        self._end_lines()
+        for line in await save_and_sum_up(execution, self._directory):
+            _write(self._out if line.tone == "plain" else self._err, f"{inert(line.text)}\n")
+
+    def _show(self, output: Output | ClearOutput) -> None:
         match output:
             case ClearOutput():
                 self._late.clear()  # what is written is written
@@ -105,14 +130,6 @@ class PlainView:
                 self._late[display_id] = output
             case _:
                 self._write_parts(output)
-
-    async def finish(self, execution: Execution) -> None:
-        """Save pictures and files, and say what there is to say about the whole."""
-        for output in self._late.values():
-            self._write_parts(output)
-        self._end_lines()
-        for line in await save_and_sum_up(execution, self._directory):
-            _write(self._out if line.tone == "plain" else self._err, f"{inert(line.text)}\n")
 
     def _write_parts(self, output: Output) -> None:
         for part in output_parts(output, stem=""):
@@ -133,6 +150,12 @@ class PlainView:
 
 
 def _write(target: TextIO, text: str) -> None:
-    if text:
+    if not text:
+        return
+    try:
         target.write(text)
         target.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnusableCommand(f"The output can't be written: {error.strerror}.") from error

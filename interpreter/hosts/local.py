@@ -48,6 +48,7 @@ class _Fork:
     """A kernel between its fork and its end."""
 
     kernel: HostedKernel
+    init_pid: int
     init_pidfd: int
     kernel_pidfd: int
     group: KernelGroup | None
@@ -158,10 +159,10 @@ class LocalKernelHost:
                 if spare.kernel_id in self._forks:
                     self._fill_spares()
                     return spare
-            kernel = await self._fork(await self.open_slot())
+            kernel = await self._fork_newcomer()
             self._fill_spares()
             return kernel
-        await asyncio.to_thread(slots.clear_sockets, self._path(slot))
+        await asyncio.to_thread(slots.renew, self._path(slot), owner=self._kernel_uid)
         return await self._fork(slot)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
@@ -203,7 +204,7 @@ class LocalKernelHost:
         try:
             if fork.group is not None:
                 return Resources(fork.group.memory_bytes(), fork.group.cpu_s())
-            return processes.resources_of_tree(fork.kernel.pid)
+            return processes.resources_of_tree(fork.init_pid)
         except OSError:
             return None
 
@@ -217,7 +218,10 @@ class LocalKernelHost:
 
     async def close_slot(self, slot: str) -> None:
         """See :meth:`KernelHost.close_slot`."""
-        await asyncio.to_thread(slots.remove, self._path(slot))
+        try:
+            await asyncio.to_thread(slots.remove, self._path(slot))
+        except OSError as error:
+            log.warning("a slot could not be removed", slot=slot, reason=str(error))
 
     async def put_file(self, slot: str, file: StoredFile) -> None:
         """See :meth:`KernelHost.put_file`."""
@@ -239,6 +243,15 @@ class LocalKernelHost:
 
     def _path(self, slot: str) -> Path:
         return self._sandbox.sessions / slot
+
+    async def _fork_newcomer(self) -> HostedKernel:
+        """Fork a kernel in a slot of its own, which goes again if that fails."""
+        slot = await self.open_slot()
+        try:
+            return await self._fork(slot)
+        except BaseException:
+            await asyncio.shield(self._spawn(self.close_slot(slot)))
+            raise
 
     # -- forking ---------------------------------------------------------------------------------
 
@@ -298,9 +311,9 @@ class LocalKernelHost:
             started_at=datetime.now(UTC),
         )
         ended: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
-        fork = _Fork(kernel, opened[0], opened[1], group, ended)
+        fork = _Fork(kernel, confined.pid, opened[0], opened[1], group, ended)
         self._forks[kernel_id] = fork
-        self._spawn(self._attend(fork, channel, confined.pid))
+        self._spawn(self._attend(fork, channel))
         return kernel
 
     async def _expect(self, channel: ControlChannel, event: str) -> ControlMessage:
@@ -321,12 +334,12 @@ class LocalKernelHost:
             **PORTS,
         }
 
-    async def _attend(self, fork: _Fork, channel: ControlChannel, init_pid: int) -> None:
+    async def _attend(self, fork: _Fork, channel: ControlChannel) -> None:
         """Wait for a kernel's end, and clear up behind it."""
         status: int | None = None
         while (message := await channel.receive()) is not None:
             # The kernel's own code never holds this socket, but init's word alone counts.
-            if message.pid == init_pid and message.event == "exited":
+            if message.pid == fork.init_pid and message.event == "exited":
                 status = int(message.content["status"])
         channel.close()
         self._end(fork)
@@ -366,7 +379,7 @@ class LocalKernelHost:
     async def _add_spares(self) -> None:
         try:
             while len(self._spares) < self.spare_kernels and not self._closing:
-                self._spares.append(await self._fork(await self.open_slot()))
+                self._spares.append(await self._fork_newcomer())
         except KernelStartFailed as error:
             log.warning("no spare kernel could be started", reason=error.reason)
         finally:
@@ -456,7 +469,7 @@ class LocalKernelHost:
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
             for fork in list(self._forks.values()):
-                used = await asyncio.to_thread(processes.resources_of_tree, fork.kernel.pid)
+                used = await asyncio.to_thread(processes.resources_of_tree, fork.init_pid)
                 if used is not None and used.memory_bytes > self.limits.memory_bytes:
                     fork.over_memory = True
                     self._end(fork)
@@ -489,7 +502,10 @@ def _clear_slots(sessions: Path) -> None:
     sessions.mkdir(parents=True, exist_ok=True)
     sessions.chmod(0o711)
     for slot in sessions.iterdir():
-        slots.remove(slot)
+        try:
+            slots.remove(slot)
+        except OSError as error:  # it must not keep the service from starting
+            log.warning("an old slot could not be removed", slot=slot.name, reason=str(error))
 
 
 class _ShortPath:

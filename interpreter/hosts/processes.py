@@ -22,12 +22,13 @@ def resources_of_tree(pid: int) -> Resources | None:
     seen = 0
     while pending and seen < _MOST_PROCESSES:
         process = Path("/proc") / str(pending.pop())
-        with suppress(OSError, ValueError, IndexError):
-            cpu += _cpu_s(process)
-            memory += _memory_bytes(process)
-            seen += 1
+        with suppress(OSError, ValueError):
             for task in (process / "task").iterdir():
                 pending += [int(child) for child in (task / "children").read_text().split()]
+        with suppress(OSError, ValueError, IndexError):
+            cpu += _cpu_s(process)
+            seen += 1
+            memory += _memory_bytes(process)  # last: that of a sandbox's init can't be read
     return Resources(memory, cpu) if seen else None
 
 

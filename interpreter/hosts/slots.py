@@ -10,6 +10,7 @@ goes down from an open directory, and never through a link.
 """
 
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SKIPPED_DIRECTORIES = {"__pycache__"}
+#: What no directory of a user's is called.
+_MOVED = f"moved-{secrets.token_hex(8)}"
 
 
 def create(slot: Path, *, owner: int | None) -> None:
@@ -43,39 +46,74 @@ def create(slot: Path, *, owner: int | None) -> None:
     (slot / "files").mkdir(mode=0o755)
     (slot / "files").chmod(0o755)
     for name in ("work", "home", "run"):
-        directory = slot / name
-        directory.mkdir(mode=0o700)
-        if owner is not None:
-            os.chown(directory, owner, owner)
+        _make_directory(slot / name, owner)
+
+
+def renew(slot: Path, *, owner: int | None) -> None:
+    """Make a slot fit for a new kernel: working directory and files stay, the rest is made anew.
+
+    Whatever the former kernel left in its home or in place of its sockets could keep the new one
+    from starting, or run in it. Its processes must have ended.
+    """
+    os.chmod(slot / "work", 0o700)
+    for name in ("home", "run"):
+        remove_tree(slot / name)
+        _make_directory(slot / name, owner)
 
 
 def remove(slot: Path) -> None:
-    """Remove a slot with everything in it."""
-    shutil.rmtree(slot, onerror=_make_removable)
+    """Remove a slot with everything in it. No process of its kernel may be left."""
+    remove_tree(slot)
 
 
-def _make_removable(function: object, path: str, error: object) -> None:
-    """Give a directory its permissions back, that hostile code took, and try again."""
-    parent = os.path.dirname(path)
-    with suppress(OSError):
-        for directory in (parent, path):
-            if not os.path.islink(directory) and os.path.isdir(directory):
-                os.chmod(directory, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
+def remove_tree(top: Path) -> None:
+    """Remove a directory, however deep it is and whatever permissions it has been left with.
 
+    Never longer paths than two names: each directory found is first moved up to the top.
 
-def clear_sockets(slot: Path) -> None:
-    """Remove the sockets of the slot's former kernel."""
-    descriptor = os.open(slot / "run", _OPEN_DIRECTORY)
+    Raises:
+        OSError: something could not be removed.
+    """
+    os.chmod(top, 0o700)
+    descriptor = os.open(top, _OPEN_DIRECTORY)
     try:
-        for name in os.listdir(descriptor):
-            with suppress(OSError):
-                os.unlink(name, dir_fd=descriptor)
+        pending = _empty(descriptor, descriptor, 0)
+        moved = len(pending)
+        while pending:
+            name = pending.pop()
+            below = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
+            try:
+                found = _empty(below, descriptor, moved)
+            finally:
+                os.close(below)
+            moved += len(found)
+            pending += found
+            os.rmdir(name, dir_fd=descriptor)
     finally:
         os.close(descriptor)
+    os.rmdir(top)
+
+
+def _empty(directory: int, top: int, moved: int) -> list[str]:
+    """Unlink the files of a directory and move its subdirectories to the top; their new names."""
+    names: list[str] = []
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+            continue
+        os.chmod(name, 0o700, dir_fd=directory)  # moving a directory means writing to it
+        new_name = f".{_MOVED}-{moved + len(names)}"
+        os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
+        names.append(new_name)
+    return names
+
+
+def _make_directory(directory: Path, owner: int | None) -> None:
+    directory.mkdir(mode=0o700)
+    if owner is not None:
+        os.chown(directory, owner, owner)
 
 
 def put_file(slot: Path, file: StoredFile) -> None:
@@ -104,8 +142,8 @@ def scan(slot: Path) -> WorkingDirectory:
     pending: list[tuple[int, str, int]] = []
     try:
         pending.append((os.open(slot / "work", _OPEN_DIRECTORY), "", 0))
-    except OSError:
-        return WorkingDirectory({}, complete=False)
+    except OSError:  # the kernel has taken its own permissions away
+        return WorkingDirectory({}, complete=True)
     try:
         while pending:
             descriptor, prefix, depth = pending.pop()
@@ -128,10 +166,11 @@ def scan(slot: Path) -> WorkingDirectory:
                             if depth + 1 > MAX_DEPTH or len(pending) > MAX_ENTRIES // 50:
                                 complete = False
                                 continue
-                            below = os.open(entry.name, _OPEN_DIRECTORY, dir_fd=descriptor)
-                            pending.append((below, f"{path}/", depth + 1))
-            except OSError:  # unreadable, or gone meanwhile
-                complete = False
+                            with suppress(OSError):  # unreadable, or gone meanwhile
+                                below = os.open(entry.name, _OPEN_DIRECTORY, dir_fd=descriptor)
+                                pending.append((below, f"{path}/", depth + 1))
+            except OSError:  # gone or changed while it was read
+                pass
             finally:
                 os.close(descriptor)
     finally:

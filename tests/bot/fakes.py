@@ -101,6 +101,7 @@ class FakeSession:
         self.named: tuple[Variable, ...] = ()
         self.refusal: InterpreterError | None = None
         self._scripts: dict[str, Execution] = {}
+        self._events: dict[str, tuple[Output | ClearOutput, ...]] = {}
         self._questions: dict[str, tuple[str, bool]] = {}
         self._endless: dict[str, Status] = {}
         self._count = 0
@@ -118,10 +119,11 @@ class FakeSession:
         durations: Durations | None = None,
     ) -> None:
         """Script a cell; its outputs come live and in the result."""
+        self._events[code] = outputs
         self._scripts[code] = Execution(
             status=status,
             code=code,
-            outputs=outputs,  # type: ignore[arg-type]  # ClearOutput is taken out when it is run
+            outputs=tuple(output for output in outputs if not isinstance(output, ClearOutput)),
             artifacts=artifacts,
             skipped=skipped,
             installed=installed,
@@ -157,7 +159,7 @@ class FakeSession:
         self._count += 1
         self.running.set()
         execution = self._scripts.get(code) or Execution(status="ok", code=code)
-        for output in execution.outputs:
+        for output in self._events.get(code, ()):
             waiting = on_output(output) if on_output else None
             if isinstance(waiting, Awaitable):
                 await waiting
@@ -168,8 +170,7 @@ class FakeSession:
         if code in self._questions:
             assert on_input
             self.answers.append(await on_input(*self._questions[code]))
-        kept = tuple(o for o in execution.outputs if not isinstance(o, ClearOutput))
-        return replace(execution, count=self._count, outputs=kept)
+        return replace(execution, count=self._count)
 
     async def interrupt(self) -> bool:
         self.interrupts += 1
@@ -189,8 +190,10 @@ class FakeSession:
         return self.named
 
     async def export_notebook(self) -> nbformat.NotebookNode:
-        cells = [nbformat.v4.new_code_cell(code) for code in self.ran]
-        return nbformat.v4.new_notebook(cells=cells)
+        # nbformat has no annotations there.
+        cells = [nbformat.v4.new_code_cell(code) for code in self.ran]  # type: ignore[no-untyped-call]
+        notebook: nbformat.NotebookNode = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+        return notebook
 
 
 class FakeService:

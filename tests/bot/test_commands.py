@@ -64,6 +64,7 @@ def test_what_can_t_be_carried_out_is_said_in_one_sentence(line: str, sentence: 
 
 def test_the_help_names_every_command() -> None:
     assert all(f"  :{name}" in help_text() for name in COMMANDS)
+    assert max(len(line) for line in help_text().split("\n")) < 80
 
 
 def test_paths_are_found_as_people_write_them(

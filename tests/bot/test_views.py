@@ -1,12 +1,14 @@
 """A cell's outputs on a terminal and as plain text."""
 
 import base64
+import errno
 import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.console.commands import UnusableCommand
 from bot.console.output_directory import OutputDirectory
 from bot.console.screen import Screen, TerminalSize
 from bot.console.views import PlainView, TerminalView
@@ -180,3 +182,24 @@ async def test_an_update_whose_display_has_scrolled_away_is_shown_at_the_end(
 ) -> None:
     text = await on_terminal(tmp_path, clock("1\n" * 30), clock("end", update=True))
     assert text == "1\n" * 30 + "end\n\n"
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (BrokenPipeError(), BrokenPipeError),
+        (OSError(errno.ENOSPC, "No space left on device"), UnusableCommand),
+    ],
+)
+async def test_output_that_can_t_be_written_is_said_when_the_cell_is_done(
+    tmp_path: Path, failure: OSError, raised: type[Exception]
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise failure
+
+    view = PlainView(Closed(), io.StringIO(), OutputDirectory(tmp_path))
+    view.show(printed("a\n"))
+    view.show(printed("b\n"))
+    with pytest.raises(raised):
+        await view.finish(Execution(status="ok", code=""))

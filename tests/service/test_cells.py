@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import struct
+from typing import Any
+
+import pytest
 
 from interpreter import Interpreter, Session
 from interpreter.outputs import (
@@ -247,6 +250,36 @@ async def test_threads_subprocesses_and_pools_work(session: Session) -> None:
     )
     assert result.status == "ok", result.text
     assert "[1, 4, 9]" in result.text and "thread" in result.text and "42" in result.text
+
+
+async def test_closing_the_standard_streams_does_not_silence_later_cells(session: Session) -> None:
+    await session.execute("import sys; sys.stdout.close(); sys.stderr.close()")
+    assert (await session.execute("print('still heard')")).text == "still heard\n"
+
+
+@pytest.mark.parametrize("code", ["", "   ", "# nothing", "x = '\ud800'", "\x00"])
+async def test_odd_code_is_a_result(session: Session, code: str) -> None:
+    assert (await session.execute(code)).status in ("ok", "error")
+    assert (await session.execute("1")).text == "1"
+
+
+@pytest.mark.parametrize(
+    ("code", "timeout_s", "error"),
+    [
+        (None, None, TypeError),
+        (b"1", None, TypeError),
+        ("1", "5", TypeError),
+        ("1", 0, ValueError),
+        ("1", -1, ValueError),
+        ("1", float("nan"), ValueError),
+    ],
+)
+async def test_what_is_no_cell_is_refused_at_once(
+    session: Session, code: Any, timeout_s: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await session.execute(code, timeout_s=timeout_s)
+    assert not session.live
 
 
 async def test_durations_are_reported_apart(session: Session) -> None:

@@ -1,5 +1,6 @@
 """FILES and load_file inside a live kernel."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,22 @@ async def test_file_uploaded_while_the_kernel_lives_is_there_at_the_next_look(
     file_id = await save(service, session, "späte Datei.txt", "grüße".encode())
     result = await session.execute(f"print(FILES['{file_id}'], load_file('{file_id}'))")
     assert result.text == f"/files/{file_id}/späte Datei.txt grüße\n"
+
+
+async def test_files_that_come_and_go_while_the_kernel_starts_are_right(
+    service: Interpreter, session: Session
+) -> None:
+    starting = asyncio.create_task(session.execute("1"))
+    kept = []
+    for number in range(6):
+        file_id = await save(service, session, f"{number}.txt", str(number).encode())
+        if number % 2:
+            kept.append(file_id)
+        else:
+            await service.files.delete(user_id=session.user_id, file_id=file_id)
+    assert (await starting).status == "ok"
+    result = await session.execute("print(*sorted(FILES))")
+    assert result.text.split() == sorted(kept)
 
 
 async def test_deleted_file_is_gone_from_the_kernel(service: Interpreter, session: Session) -> None:

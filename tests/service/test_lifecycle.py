@@ -1,6 +1,7 @@
 """Interrupting, restarting, closing, cancelling; and kernels that die."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,85 @@ async def test_processes_of_a_cell_end_with_the_kernel(session: Session) -> None
     before = await session.execute("import os, time; time.sleep(0.3); os.path.getsize('beat')")
     after = await session.execute("time.sleep(0.4); os.path.getsize('beat')")
     assert before.text == after.text
+
+
+async def test_interrupts_at_any_moment_lose_neither_the_cell_nor_the_kernel(
+    session: Session,
+) -> None:
+    moments = random.Random(7)
+    await session.execute("import time\nkept = 1")
+    seen = set()
+    for round_ in range(60):
+        code = ("1", "print('x')\n2", "time.sleep(0.01)", "plt.plot([1, 2]);")[round_ % 4]
+        cell = asyncio.create_task(session.execute(code))
+        await asyncio.sleep(moments.random() * (0.15 if round_ % 4 == 3 else 0.02))
+        await session.interrupt()
+        result = await cell
+        assert result.status in ("ok", "interrupted"), (code, result)
+        assert not result.state_lost
+        seen.add(result.status)
+    assert seen == {"ok", "interrupted"}
+    assert (await session.execute("kept")).text == "1"
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "import os, shutil\nfor n in os.listdir('/run/kernel'): os.unlink('/run/kernel/' + n)\n"
+        "os.mkdir('/run/kernel/s-1')",
+        "import os\nos.chmod('/run/kernel', 0)",
+        "import os\nos.chmod('/work', 0); os.chmod('/home/user', 0)",
+        "import pathlib\np = pathlib.Path.home() / '.ipython/profile_default/startup/x.py'\n"
+        "p.parent.mkdir(parents=True, exist_ok=True); p.write_text('import os; os._exit(5)')",
+        "import pathlib\np = pathlib.Path.home() / '.ipython/profile_default/ipython_config.py'\n"
+        "p.parent.mkdir(parents=True, exist_ok=True); p.write_text('while True: pass')",
+    ],
+)
+async def test_nothing_a_kernel_leaves_behind_keeps_the_next_from_starting(
+    session: Session, poison: str
+) -> None:
+    assert (await session.execute(poison)).status == "ok"
+    await session.restart()
+    assert (await session.execute("open('x', 'w').write('1')")).text == "1"
+
+
+async def test_directory_of_any_depth_can_be_left_behind(session: Session) -> None:
+    result = await session.execute(
+        "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
+        "open('x', 'w').close(); os.chmod('.', 0)"
+    )
+    assert result.status == "ok"
+    assert (await session.execute("1")).message is None  # told with the first cell only
+    await session.close()
+
+
+async def test_cancelled_while_the_kernel_starts_leaves_no_slot_behind(
+    service: Interpreter, session: Session
+) -> None:
+    slots = service.settings.data_dir / "sessions"
+    before = {slot.name for slot in slots.iterdir()}
+    for pause in (0.0, 0.01, 0.05, 0.1):
+        cell = asyncio.create_task(session.execute("1"))
+        await asyncio.sleep(pause)
+        cell.cancel()
+        await asyncio.wait([cell])
+        await session.close()
+        session = await service.session(user_id=session.user_id)
+    spares = service.settings.warm_kernels
+    await until(lambda: len({slot.name for slot in slots.iterdir()} - before) <= spares)
+
+
+async def test_kernel_that_lies_about_its_reply_harms_only_itself(session: Session) -> None:
+    lie = (
+        "kernel = get_ipython().kernel\n"
+        "async def lie(*_, **__):\n"
+        "    return {'status': ['no', 'status'], 'ename': ['a', 'list'], 'execution_count': 'x'}\n"
+        "kernel.do_execute = lie"
+    )
+    assert (await session.execute(lie)).status == "ok"
+    assert (await session.execute("1")).status == "error"
+    await session.restart()
+    assert (await session.execute("1")).text == "1"
 
 
 async def test_idle_kernel_is_culled_and_its_files_stay(tmp_path: Path) -> None:

@@ -59,6 +59,21 @@ async def test_event_loop_stays_responsive_under_a_flood(session: Session) -> No
     assert turns > 20  # of at most 200: one in ten is enough to say that nothing stalled
 
 
+async def test_small_message_that_would_be_huge_in_memory_is_left_out(session: Session) -> None:
+    result = await session.execute(
+        "kernel = get_ipython().kernel\n"
+        "kernel.session.pack = lambda o: o if isinstance(o, bytes) else "
+        "__import__('json').dumps(o, default=str).encode()\n"
+        "bomb = b'{\"data\":{\"application/json\":[' + b'[],' * 5_000_000 + b'0]},\"metadata\":{}}'\n"
+        "kernel.session.send(kernel.iopub_socket, 'display_data', bomb, "
+        "parent=kernel.get_parent())\n"
+        "'sent'"
+    )
+    assert result.text.startswith("'sent'")
+    assert result.message is not None
+    assert (await session.execute("1")).text == "1"
+
+
 async def test_kernels_are_listed_while_they_live(service: Interpreter, session: Session) -> None:
     def mine() -> list[object]:
         return [kernel for kernel in service.kernels() if kernel.user_id == session.user_id]
