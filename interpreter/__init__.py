@@ -27,7 +27,14 @@ from interpreter.errors import (
     StoredFileNotFound,
     UnusableSource,
 )
-from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
+from interpreter.execution import (
+    Durations,
+    Execution,
+    OnInput,
+    OnOutput,
+    SkippedArtifact,
+    Status,
+)
 from interpreter.files import FileStore, StoredFile
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.outputs import (
@@ -76,6 +83,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SkippedArtifact",
+    "Status",
     "StorageFailed",
     "StoredFile",
     "StoredFileNotFound",

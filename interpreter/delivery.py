@@ -42,6 +42,11 @@ class Delivery:
             self._events.append(event)
             self._more.set()
 
+    def abandon(self) -> None:
+        """Deliver nothing more: nobody listens."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def finish(self) -> None:
         """Wait until all is delivered, or the front end takes too long."""
         if self._task is not None:

@@ -4,7 +4,6 @@ from interpreter.execution import SkippedArtifact, Status
 from interpreter.hosts.base import KernelExit
 from interpreter.kernel import CellEnd
 
-_INTERRUPT_NAMES = frozenset({"KeyboardInterrupt", "CancelledError"})
 _SIGNAL_NAMES = {
     4: "an illegal instruction",
     6: "an abort from C code",
@@ -18,6 +17,9 @@ _MOST_NAMED_FILES = 3
 
 CLOSED = "The session was closed while the cell ran."
 RESTARTED = "The kernel was restarted while the cell ran: the variables are gone."
+ABANDONED = (
+    "An earlier cell was given up and had to be ended with its kernel: the variables are gone."
+)
 NEVER_BEGUN = "The cell was interrupted before it began."
 
 
@@ -31,10 +33,8 @@ def status_of(end: CellEnd) -> Status:
     if reply.get("status") == "ok":
         return "ok"
     stopped = end.interrupted or end.input_timed_out
-    ename = reply.get("ename")
-    if stopped and isinstance(ename, str) and ename in _INTERRUPT_NAMES:
-        return "interrupted"
-    return "error"
+    # Code that is interrupted may well turn that into an exception of its own.
+    return "interrupted" if stopped else "error"
 
 
 def sentence_about(
@@ -58,14 +58,18 @@ def sentence_about(
         )
     if end.exit is not None:
         how = sentence_about_death(end.exit, memory_bytes=memory_bytes)
-        return f"{how} The variables are gone; the files are still there."
+        lost = " What it printed last is missing." if end.output_lost else ""
+        return f"{how} The variables are gone; the files are still there.{lost}"
     if end.input_timed_out:
         waited = f"{input_timeout_s:g} s"
         return f"Nobody answered the cell's input() within {waited}, so it was interrupted."
+    if end.output_lost:
+        return (
+            "The connection to the kernel broke, so it was replaced by a new one: the variables "
+            "are gone, the files are still there, and some of the cell's output may be missing."
+        )
     if status_of(end) == "interrupted":
         return "The cell was interrupted. The variables are kept."
-    if end.output_lost:
-        return "Some of the cell's last output may be missing: its connection broke."
     return None
 
 

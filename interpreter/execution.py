@@ -12,7 +12,8 @@ Status: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "died"]
 
 #: Gets each output as it comes. A stream's event holds only the new piece of text.
 OnOutput: TypeAlias = Callable[[Output | ClearOutput], Awaitable[None] | None]
-#: Answers ``input()`` and ``getpass()``: gets the prompt, and whether the answer is a secret.
+#: Answers ``input()`` and ``getpass()``: gets the prompt, and whether the answer is a secret. What
+#: it raises interrupts the cell, except EOFError: the cell gets that itself.
 OnInput: TypeAlias = Callable[[str, bool], Awaitable[str]]
 
 

@@ -79,7 +79,7 @@ class KernelInfo:
     user_id: str
     kernel_id: str
     pid: int
-    state: Literal["starting", "idle", "busy"]
+    state: Literal["idle", "busy"]
     started_at: datetime
     last_active_at: datetime
     cells: int

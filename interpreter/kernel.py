@@ -28,8 +28,8 @@ log = structlog.get_logger()
 
 #: A larger frame ends the connection: nothing honest sends one.
 MAX_FRAME_BYTES = 24 << 20
-#: A stream message beyond this is counted, not parsed: our kernels send far smaller ones.
-_LARGE_STREAM_BYTES = 1 << 20
+#: More than this is read only of what is shown; other messages of ours are far smaller.
+_CONTENT_BYTES = 1 << 20
 #: Messages waiting on this side; more wait on the kernel's side, in its own memory.
 _WAITING_MESSAGES = 20
 #: Of a message's header, parent and metadata; ours have a few hundred bytes each.
@@ -44,6 +44,18 @@ _CONNECT_S = 15.0
 _REPLY_S = 5.0
 #: After the reply, outputs and ``idle`` follow at once; a kernel silent for so long lost them.
 _IDLE_AFTER_REPLY_S = 10.0
+#: What a kernel sent before it died may still be on its way.
+_LAST_WORDS_S = 0.2
+_LAST_WORDS_PAUSE_S = 0.02
+_MOST_QUESTIONS = 8
+_PROMPT_CHARS = 2000
+#: How often over a cell may have a person's time for one answer.
+_MOST_INPUT_TIMEOUTS = 10
+#: ipykernel takes this for the end of the input.
+_END_OF_INPUT = "\x04"
+
+_LARGE_TYPES = frozenset({"display_data", "update_display_data", "execute_result"})
+_OUTPUT_TYPES = _LARGE_TYPES | {"stream", "error", "clear_output"}
 _CELL_STARTED_S = 1.0
 _MOST_COUNT = 1 << 31
 
@@ -57,6 +69,8 @@ def make_context() -> zmq.asyncio.Context:
     context.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
     context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
     context.setsockopt(zmq.LINGER, 0)
+    # A kernel that closed its socket could put another in its place.
+    context.setsockopt(zmq.RECONNECT_IVL, -1)
     return context
 
 
@@ -76,7 +90,8 @@ class CellEnd:
         timed_out: True if the deadline passed.
         interrupted: True if it was interrupted on request.
         input_timed_out: True if nobody answered its ``input()`` in time.
-        output_lost: True if the kernel never said that the cell was over.
+        output_lost: True if output is missing: the kernel never said that the cell was over, or
+            ended with more than it had sent.
         run_s: its running time, in seconds.
     """
 
@@ -109,7 +124,10 @@ class _Run:
     input_timed_out: bool = False
     output_lost: bool = False
     last_message: float = 0.0
-    asking: "asyncio.Task[None] | None" = None
+    stream_chars: int = 0
+    input_left_s: float = 0.0
+    asking: "set[asyncio.Task[None]]" = field(default_factory=set)
+    asking_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def settle(self) -> None:
         """Finish once both signs of the end have come."""
@@ -218,6 +236,7 @@ class Kernel:
             input_timeout_s=input_timeout_s,
             finished=loop.create_future(),
             last_message=loop.time(),
+            input_left_s=_MOST_INPUT_TIMEOUTS * input_timeout_s,
         )
         self._run = run
         timed_out = False
@@ -228,11 +247,13 @@ class Kernel:
             if not run.finished.done() and not self.exit.done():
                 timed_out = True
                 await self._stop_cell(run, grace_s)
+            if not run.finished.done():
+                await self._hear_last_words(run)
         finally:
             deadline.pause()
-            if run.asking is not None:
-                run.asking.cancel()
             self._run = None
+            for asking in run.asking:
+                asking.cancel()
         return CellEnd(
             reply=run.reply if run.finished.done() else None,
             count=run.count,
@@ -240,9 +261,18 @@ class Kernel:
             timed_out=timed_out,
             interrupted=run.interrupted,
             input_timed_out=run.input_timed_out,
-            output_lost=run.output_lost,
+            output_lost=run.output_lost
+            or (not run.idle and run.stream_chars >= collector.max_chars),
             run_s=deadline.elapsed_s,
         )
+
+    async def _hear_last_words(self, run: _Run) -> None:
+        """Take in what a kernel sent before it ended."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LAST_WORDS_S
+        run.last_message = loop.time()
+        while loop.time() < min(end, run.last_message + 2 * _LAST_WORDS_PAUSE_S):  # noqa: ASYNC110
+            await asyncio.sleep(_LAST_WORDS_PAUSE_S)
 
     async def _stop_cell(self, run: _Run, grace_s: float) -> None:
         """Interrupt a cell that is past its deadline; kill the kernel if it goes on."""
@@ -263,7 +293,10 @@ class Kernel:
         return True
 
     async def _send_interrupt(self, run: _Run) -> None:
-        # ipykernel ignores the signal until it has begun with the cell.
+        for asking in list(run.asking):
+            if asking is not asyncio.current_task():
+                asking.cancel()
+        # The kernel has nothing to interrupt until it has begun with the cell.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CELL_STARTED_S):
                 await run.started.wait()
@@ -333,9 +366,7 @@ class Kernel:
         finally:
             del self._replies[message_id]
 
-    async def _read(
-        self, socket: zmq.asyncio.Socket, handle: Callable[[Message, list[Any]], None]
-    ) -> None:
+    async def _read(self, socket: zmq.asyncio.Socket, handle: Callable[[Message], None]) -> None:
         """Hand on the messages of one channel, letting other work in between."""
         turn_began = time.monotonic()
         while True:
@@ -343,66 +374,79 @@ class Kernel:
             message = self._parse(frames)
             if message is not None:
                 try:
-                    handle(message, frames)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    log.debug("a kernel sent a malformed message", reason=str(error))
+                    handle(message)
+                except Exception as error:  # hostile values can provoke any
+                    log.debug("a kernel sent a malformed message", reason=type(error).__name__)
             if time.monotonic() - turn_began > _READING_TURN_S:
                 await asyncio.sleep(0)
                 turn_began = time.monotonic()
 
     def _parse(self, frames: list[bytes]) -> Message | None:
+        """A message with its content still in bytes; None if it can't be one."""
         session = self._client.session
         try:
             _, parts = session.feed_identities(frames)
             if len(parts) > _MOST_FRAMES or any(len(p) > _HEADER_BYTES for p in parts[1:4]):
                 raise ValueError("out of all proportion")
-            large = len(parts[4]) > _LARGE_STREAM_BYTES
-            message: dict[str, Any] = session.deserialize(parts, content=not large)
-            if large and message["header"].get("msg_type") == "stream":
-                message["content"] = len(message["content"])  # counted, not parsed
-            elif large:
-                content: bytes = message["content"]
-                if content.count(b",") + content.count(b"[") + content.count(b"{") > _MOST_VALUES:
-                    message["content"] = None
-                else:
-                    message["content"] = session.unpack(content)
+            message: dict[str, Any] = session.deserialize(parts, content=False)
         except Exception as error:  # whatever hostile bytes can provoke in the parsers
             log.debug("a kernel sent an unreadable message", reason=type(error).__name__)
             return None
         return message
 
-    def _on_iopub(self, message: Message, _: list[Any]) -> None:
+    def _content(self, message: Message) -> Message:
+        """The content of a message that is meant for us.
+
+        Raises:
+            ValueError: it would take too much to read, or is no object.
+        """
+        packed: bytes = message["content"]
+        if len(packed) > _CONTENT_BYTES:
+            if message["header"]["msg_type"] not in _LARGE_TYPES:
+                raise ValueError("larger than any of its type")
+            if packed.count(b",") + packed.count(b"[") + packed.count(b"{") > _MOST_VALUES:
+                raise ValueError("more values than anything shows")
+        content = self._client.session.unpack(packed)
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+        return content
+
+    def _on_iopub(self, message: Message) -> None:
         self._iopub_ready.set()
         run = self._run
         if run is None or message["parent_header"].get("msg_id") != run.message_id:
             return
         run.last_message = asyncio.get_running_loop().time()
-        kind, content = message["header"]["msg_type"], message["content"]
-        if kind == "status":
-            if content.get("execution_state") == "idle":
+        kind = message["header"]["msg_type"]
+        if kind not in _OUTPUT_TYPES:
+            if kind == "status" and self._content(message).get("execution_state") == "idle":
                 run.idle = True
                 run.settle()
-        elif kind == "execute_input":
-            run.started.set()
-            count = content.get("execution_count")
-            run.count = count if type(count) is int and 0 < count < _MOST_COUNT else None
-        elif isinstance(content, int):  # its size: it was too large to be parsed
-            run.collector.add_left_out("stdout", content)
-        elif content is None:
-            run.collector.add_left_out(kind, 1)
-        else:
-            for event in run.collector.add(kind, content, message["metadata"]):
-                run.deliver(event)
+            elif kind == "execute_input":
+                run.started.set()
+                count = self._content(message).get("execution_count")
+                run.count = count if type(count) is int and 0 < count < _MOST_COUNT else None
+            return
+        try:
+            content = self._content(message)
+        except ValueError:
+            size = len(message["content"])
+            run.collector.add_left_out("stdout" if kind == "stream" else kind, size)
+            return
+        if kind == "stream":
+            run.stream_chars += len(message["content"])
+        for event in run.collector.add(kind, content, message["metadata"]):
+            run.deliver(event)
 
-    def _on_reply(self, message: Message, _: list[Any]) -> None:
+    def _on_reply(self, message: Message) -> None:
         parent = message["parent_header"].get("msg_id")
         waiting = self._replies.get(parent)
         if waiting is not None and not waiting.done():
-            waiting.set_result(message["content"])
+            waiting.set_result(self._content(message))
         run = self._run
         is_reply = message["header"]["msg_type"] == "execute_reply"
         if run is not None and parent == run.message_id and is_reply and run.reply is None:
-            run.reply = message["content"]
+            run.reply = self._content(message)
             run.settle()
             if not run.idle:
                 self._expect_idle(run)
@@ -425,37 +469,65 @@ class Kernel:
         run.last_message = loop.time()
         loop.call_later(_IDLE_AFTER_REPLY_S, look)
 
-    def _on_stdin(self, message: Message, _: list[Any]) -> None:
+    def _on_stdin(self, message: Message) -> None:
         run = self._run
         if (
             run is None
             or run.on_input is None
             or message["header"]["msg_type"] != "input_request"
             or message["parent_header"].get("msg_id") != run.message_id
-            or (run.asking is not None and not run.asking.done())
+            or len(run.asking) >= _MOST_QUESTIONS
         ):
             return
-        content = message["content"]
-        prompt = str(content.get("prompt", ""))[:2000]
-        run.asking = self._spawn(self._ask(run, run.on_input, prompt, bool(content["password"])))
+        content = self._content(message)
+        prompt = str(content.get("prompt", ""))[:_PROMPT_CHARS]
+        asking = self._spawn(self._ask(run, run.on_input, prompt, bool(content.get("password"))))
+        run.asking.add(asking)
+        asking.add_done_callback(run.asking.discard)
+        asking.add_done_callback(lambda _: self._go_on(run))
+
+    def _go_on(self, run: _Run) -> None:
+        if not run.asking and self._run is run:
+            run.deadline.run()
 
     async def _ask(self, run: _Run, on_input: OnInput, prompt: str, password: bool) -> None:
         """Have a person answer; the deadline's clock stands still meanwhile."""
         run.deadline.pause()
-        try:
-            async with asyncio.timeout(run.input_timeout_s):
-                answer = await on_input(prompt, password)
-        except TimeoutError:
-            run.input_timed_out = True
-            await self._send_interrupt(run)
-        except Exception as error:
-            log.warning("the front end could not ask for input", reason=repr(error))
+        answer = await self._answer(run, on_input, prompt, password)
+        if answer is None:
             await self._send_interrupt(run)
         else:
-            self._client.input(answer)
-        finally:
-            if self._run is run:
-                run.deadline.run()
+            self._client.input(answer.encode(errors="replace").decode())
+
+    async def _answer(
+        self, run: _Run, on_input: OnInput, prompt: str, password: bool
+    ) -> str | None:
+        """What the person answers; None if there is no answer to wait for."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with run.asking_lock:  # one question at a time
+                began = loop.time()
+                try:
+                    async with asyncio.timeout(min(run.input_timeout_s, run.input_left_s)):
+                        answer = await on_input(prompt, password)
+                finally:
+                    run.input_left_s -= loop.time() - began
+            if not isinstance(answer, str):
+                raise TypeError(f"on_input gave a {type(answer).__name__}, but it must give a str")
+        except TimeoutError:
+            run.input_timed_out = True
+        except EOFError:
+            return _END_OF_INPUT
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            log.warning("the front end cancelled its own question")
+        except Exception as error:
+            log.warning("the front end could not ask for input", reason=repr(error))
+        else:
+            return answer
+        return None
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -336,6 +336,11 @@ class OutputCollector:
             self._losses.unread += 1
 
     @property
+    def max_chars(self) -> int:
+        """Characters kept of stdout and stderr together."""
+        return self._max_chars
+
+    @property
     def malformed(self) -> int:
         """How many messages, or representations in them, made no sense and were ignored."""
         return self._malformed

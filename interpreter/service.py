@@ -11,7 +11,7 @@ import zmq.asyncio
 
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
-from interpreter.errors import NoCapacity
+from interpreter.errors import DatabaseUnavailable, NoCapacity, SessionClosed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.local import LocalKernelHost
@@ -24,6 +24,8 @@ from interpreter.settings import Settings
 log = structlog.get_logger()
 
 _CULL_INTERVAL_S = 15.0
+#: How long the working directory of a culled session is kept; what was made in it is stored anyway.
+_WORKING_DIRECTORY_KEPT_S = 48 * 3600.0
 #: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
 _TYPICAL_KERNEL_BYTES = 192 << 20
 _MEMORY_SHARE = 0.75
@@ -62,6 +64,7 @@ class Interpreter:
         self._host = host
         self._context = context
         self._sessions: dict[str, Session] = {}
+        self._closed = False
         self._max_kernels = settings.max_kernels or _kernels_for_this_machine()
 
     @classmethod
@@ -90,7 +93,9 @@ class Interpreter:
             stack.enter_context(DataDirectoryLock(settings.data_dir))
             if host is None:
                 host = await stack.enter_async_context(_local_host(settings, on_progress))
-            database = await stack.enter_async_context(open_database(settings, on_progress))
+            database = await stack.enter_async_context(
+                open_database(settings, on_progress, on_lost=_say_database_lost)
+            )
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
             context = make_context()
             stack.callback(context.destroy, linger=0)
@@ -109,8 +114,11 @@ class Interpreter:
 
         Raises:
             InvalidName: the user id has characters it must not have.
+            SessionClosed: the service has ended.
         """
         check_user_id(user_id)
+        if self._closed:
+            raise SessionClosed(user_id)
         session = self._sessions.get(user_id)
         if session is None or session.closed:
             session = Session(
@@ -120,6 +128,7 @@ class Interpreter:
                 files=self.files,
                 context=self._context,
                 make_room=self._make_room,
+                on_close=self._forget,
             )
             self._sessions[user_id] = session
         return session
@@ -152,17 +161,33 @@ class Interpreter:
             now = datetime.now(UTC)
             for session in list(self._sessions.values()):
                 idle_s = (now - session.last_active_at).total_seconds()
-                if session.live and not session.busy and idle_s > self.settings.kernel_idle_s:
+                if session.busy or idle_s <= self.settings.kernel_idle_s:
+                    continue
+                if session.live:
                     log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
                     await session.cull(_CULLED)
+                elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
+                    await session.close()
 
     def _file_changed(self, event: FileEvent) -> None:
         session = self._sessions.get(event.file.user_id)
         if session is not None:
             session.file_changed(event)
 
+    def _forget(self, session: Session) -> None:
+        if self._sessions.get(session.user_id) is session:
+            del self._sessions[session.user_id]
+
     async def _close(self) -> None:
-        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        self._closed = True
+        closing = [session.close() for session in self._sessions.values()]
+        for failure in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                log.error("a session could not be closed", reason=repr(failure))
+
+
+def _say_database_lost(error: DatabaseUnavailable) -> None:
+    log.error("the database is gone: restart the service", reason=str(error))
 
 
 def _local_host(

@@ -42,6 +42,7 @@ class Session:
         files: FileStore,
         context: zmq.asyncio.Context,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
+        on_close: Callable[["Session"], None],
     ) -> None:
         """Use ``Interpreter.session``."""
         self.user_id = user_id
@@ -51,6 +52,7 @@ class Session:
         self._files = files
         self._context = context
         self._make_room = make_room
+        self._on_close = on_close
         self._kernel: Kernel | None = None
         self._slot: str | None = None
         self._starting = False
@@ -61,6 +63,7 @@ class Session:
         self._restarts = 0
         self._pending = 0
         self._cells = 0
+        self._delivery: Delivery | None = None
         self._cell_lock = asyncio.Lock()
         self._life_lock = asyncio.Lock()
         self._file_lock = asyncio.Lock()
@@ -153,6 +156,7 @@ class Session:
             if self._slot is not None:
                 await self._host.close_slot(self._slot)
                 self._slot = None
+            self._on_close(self)
 
     async def variables(self) -> tuple[Variable, ...]:
         """The user's variables, by name; also while a cell runs. Empty without a kernel."""
@@ -210,7 +214,7 @@ class Session:
             user_id=self.user_id,
             kernel_id=kernel.hosted.kernel_id,
             pid=kernel.hosted.pid,
-            state="starting" if self._starting else "busy" if kernel.busy else "idle",
+            state="busy" if kernel.busy else "idle",
             started_at=kernel.hosted.started_at,
             last_active_at=self.last_active_at,
             cells=self._cells,
@@ -277,7 +281,7 @@ class Session:
         self._cells += 1
         restarts = self._restarts
         collector = OutputCollector(self._settings.max_output_chars)
-        delivery = Delivery(on_output)
+        delivery = self._delivery = Delivery(on_output)
         try:
             end = await kernel.run_cell(
                 code,
@@ -296,7 +300,8 @@ class Session:
         collection = await self._collect(kernel, collector.result())
         collect_s = time.monotonic() - collecting_at
         restarted = self._restarts != restarts
-        if end.exit is not None and not restarted and not self._closed:
+        broken = end.output_lost and end.exit is None
+        if (end.exit is not None or broken) and not restarted and not self._closed:
             self._spawn(self._replace_kernel(kernel))
         status = endings.status_of(end)
         sentences = [
@@ -312,7 +317,7 @@ class Session:
             outputs=collection.outputs,
             artifacts=collection.artifacts,
             skipped=collection.skipped,
-            state_lost=gone is not None or end.exit is not None,
+            state_lost=gone is not None or end.exit is not None or broken,
             message=" ".join(sentence for sentence in sentences if sentence) or None,
             durations=Durations(queue_s=queue_s, run_s=end.run_s, collect_s=collect_s),
         )
@@ -383,14 +388,15 @@ class Session:
             await asyncio.wait([cell])
             return
         await self.interrupt()
-        done, _ = await asyncio.wait([cell], timeout=self._settings.interrupt_grace_s)
-        if not done:
-            kernel = self._kernel
-            if kernel is not None:
-                await kernel.kill()
-            await asyncio.wait([cell])
-        if not cell.cancelled():
-            cell.exception()  # nobody else will look at it
+        if self._delivery is not None:
+            self._delivery.abandon()
+        await asyncio.wait([cell], timeout=self._settings.interrupt_grace_s)
+        kernel = self._kernel
+        if not cell.done() and kernel is not None and kernel.busy:
+            await kernel.kill()
+        await asyncio.wait([cell])
+        if not cell.cancelled() and cell.exception() is None and cell.result().state_lost:
+            self._state_gone = endings.ABANDONED  # its result goes to nobody
 
     # -- the kernel's life -----------------------------------------------------------------------
 

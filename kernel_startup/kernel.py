@@ -3,9 +3,14 @@
 Nothing here needs privileges, and nothing here protects anyone: user code can change all of it.
 """
 
+import asyncio
 import gc
 import random
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import zmq
@@ -68,6 +73,20 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             }
         finally:
             end_cell(self._stdout, self._stderr)
+
+    @contextmanager
+    def _cancel_on_sigint(self, future: "asyncio.Future[Any]") -> Iterator[None]:
+        """Cancel a cell's coroutine at SIGINT; ipykernel's own way doesn't wake a waiting loop."""
+        loop = asyncio.get_running_loop()
+
+        def cancel(signum: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(future.cancel)
+
+        before = signal.signal(signal.SIGINT, cancel)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     async def variables_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Answer with the user's variables; runs on the control thread, beside a running cell."""

@@ -63,6 +63,7 @@ PUBLIC_NAMES = (
     "Settings",
     "SettingsError",
     "SkippedArtifact",
+    "Status",
     "StorageFailed",
     "StoredFile",
     "StoredFileNotFound",

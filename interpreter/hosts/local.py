@@ -87,6 +87,7 @@ class LocalKernelHost:
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
     _server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _retired: list[_Server] = field(default_factory=list)
     _filling: bool = False
     _closing: bool = False
 
@@ -298,6 +299,8 @@ class LocalKernelHost:
             if group is not None:
                 self._spawn(asyncio.to_thread(group.remove))
             if isinstance(error, TimeoutError):
+                if not opened:
+                    self._retire(server)
                 reason = f"it was not ready within {_KERNEL_START_S:.0f} s"
                 raise KernelStartFailed(reason=reason) from error
             if isinstance(error, OSError):
@@ -320,8 +323,10 @@ class LocalKernelHost:
         message = await channel.receive()
         if message is None:
             raise KernelStartFailed(reason=await self._why_server_ended())
+        if message.event == "exited":
+            raise KernelStartFailed(reason="it ended before it was ready")
         if message.event != event:
-            raise KernelStartFailed(reason=str(message.content.get("reason", message.content)))
+            raise KernelStartFailed(reason=str(message.content.get("reason", "it said nonsense")))
         return message
 
     def _connection(self, slot: str, key: str) -> dict[str, str | int]:
@@ -395,8 +400,17 @@ class LocalKernelHost:
         else:
             self._fill_spares()
 
+    def _retire(self, server: _Server) -> None:
+        """Fork no more from a server that doesn't answer; its kernels live on."""
+        log.error("the fork server does not answer; a new one takes its place")
+        if self._server is server:
+            self._server = None
+            self._retired.append(server)
+
     async def _running_server(self) -> _Server:
         async with self._server_lock:
+            if self._closing:
+                raise KernelStartFailed(reason="the service is closing")
             if self._server is not None and self._server.process.returncode is None:
                 return self._server
             self._server = await self._start_server()
@@ -482,8 +496,9 @@ class LocalKernelHost:
             task.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         await asyncio.gather(*(self.kill(kernel_id) for kernel_id in list(self._forks)))
-        if self._server is not None:
-            await self._stop_server(self._server)
+        for server in (self._server, *self._retired):
+            if server is not None:
+                await self._stop_server(server)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(_clear_slots, self._sandbox.sessions)
         if self._groups is not None:

@@ -1,6 +1,9 @@
 """The deadline: what counts for it, and what happens when it passes."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from interpreter import Session
 
@@ -101,6 +104,101 @@ async def test_front_end_that_cannot_ask_ends_the_cell(session: Session) -> None
     result = await session.execute("input('hello? ')", on_input=broken)
     assert result.status == "error"
     assert (await session.execute("1")).text == "1"
+
+
+@pytest.mark.parametrize("by", ["deadline", "interrupt"])
+@pytest.mark.parametrize(
+    "wait", ["await asyncio.sleep(60)", "while True: await asyncio.sleep(0.01)"]
+)
+async def test_cell_that_awaits_can_be_stopped(session: Session, by: str, wait: str) -> None:
+    await session.execute("import asyncio\nkept = 1")
+    begun = asyncio.Event()
+    cell = asyncio.create_task(
+        session.execute(
+            f"print('begun', flush=True)\n{wait}",
+            timeout_s=1 if by == "deadline" else 60,
+            on_output=lambda _: begun.set(),
+        )
+    )
+    await begun.wait()
+    if by == "interrupt":
+        await session.interrupt()
+    result = await cell
+    assert result.status == ("timeout" if by == "deadline" else "interrupted")
+    assert not result.state_lost
+    assert (await session.execute("kept")).text == "1"
+
+
+async def test_cells_that_end_near_their_deadline_lose_nothing(session: Session) -> None:
+    await session.execute("import time\nkept = 1")
+    for round_ in range(20):
+        result = await session.execute("time.sleep(0.2)", timeout_s=0.19 + round_ * 0.001)
+        assert result.status in ("ok", "timeout")
+        assert not result.state_lost
+    assert (await session.execute("kept")).text == "1"
+
+
+async def test_clock_runs_while_a_thread_asks_in_vain(session: Session) -> None:
+    """A question the person answers in time can't hold the clock for ever."""
+
+    async def answer(prompt: str, password: bool) -> str:
+        await asyncio.sleep(0.3)
+        return "y"
+
+    result = await session.execute(
+        "while True:\n    try:\n        while True: input()\n    except KeyboardInterrupt: raise",
+        timeout_s=0.2,
+        on_input=answer,
+    )
+    assert result.status == "timeout"
+
+
+@pytest.mark.parametrize("answer", [None, 7, b"x"])
+async def test_answer_that_is_no_text_ends_the_cell(session: Session, answer: Any) -> None:
+    async def wrong(prompt: str, password: bool) -> Any:
+        return answer
+
+    result = await session.execute("input()", on_input=wrong)
+    assert result.status in ("error", "interrupted")
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_end_of_input_reaches_the_cell(session: Session) -> None:
+    async def leave(prompt: str, password: bool) -> str:
+        raise EOFError
+
+    code = "try:\n    input()\nexcept EOFError:\n    print('the end')"
+    assert (await session.execute(code, on_input=leave)).text == "the end\n"
+
+
+async def test_interrupt_while_a_person_is_asked_ends_the_question(session: Session) -> None:
+    asked, dropped = asyncio.Event(), asyncio.Event()
+
+    async def think(prompt: str, password: bool) -> str:
+        asked.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            dropped.set()
+        return ""
+
+    cell = asyncio.create_task(session.execute("input()", on_input=think))
+    await asked.wait()
+    assert await session.interrupt()
+    assert (await cell).status == "interrupted"
+    await dropped.wait()
+
+
+async def test_questions_of_several_threads_are_asked_one_after_the_other(
+    session: Session,
+) -> None:
+    async def answer(prompt: str, password: bool) -> str:
+        return prompt.upper()
+
+    result = await session.execute(
+        "answers = [input('a'), input('b')]\nprint(answers)", on_input=answer
+    )
+    assert result.text == "['A', 'B']\n"
 
 
 async def test_a_cell_may_catch_the_interrupt_and_clean_up(session: Session) -> None:

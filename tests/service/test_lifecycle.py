@@ -117,7 +117,76 @@ async def test_cancelled_caller_of_a_stubborn_cell_gets_a_new_kernel(session: Se
     with pytest.raises(asyncio.CancelledError):
         await cell
     after = await session.execute("1")
-    assert (after.status, after.text) == ("ok", "1")
+    assert after.status == "ok" and after.text.startswith("1\n")
+
+
+async def test_loss_of_variables_in_a_cancelled_cell_is_told_with_the_next(
+    session: Session,
+) -> None:
+    cell = await _begin(
+        session, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    )
+    cell.cancel()
+    await asyncio.wait([cell])
+    told = await session.execute("1")
+    assert told.state_lost
+    assert told.message is not None and "given up" in told.message
+    assert (await session.execute("1")).message is None
+
+
+async def test_cancelled_caller_with_a_slow_front_end_keeps_the_kernel(session: Session) -> None:
+    await session.execute("kept = 1")
+    shown = asyncio.Event()
+
+    async def slow(_: Output | ClearOutput) -> None:
+        shown.set()
+        await asyncio.sleep(3600)
+
+    cell = asyncio.create_task(session.execute("print('x')", on_output=slow))
+    await shown.wait()
+    cell.cancel()
+    await asyncio.wait([cell])
+    assert (await session.execute("kept")).text == "1"
+
+
+async def test_last_words_of_a_dying_kernel_are_kept_or_said_to_be_missing(
+    session: Session,
+) -> None:
+    few = await session.execute(
+        "import os, sys\nfor i in range(2000): print(i)\nsys.stdout.flush()\n"
+        "import time; time.sleep(0.3); os._exit(1)"  # what was handed to ZeroMQ needs a moment
+    )
+    assert few.text.split("\n")[1999] == "1999"
+    many = await session.execute(
+        "import os, sys\nfor i in range(400_000): print(i)\nsys.stdout.flush(); os._exit(1)",
+        timeout_s=120,
+    )
+    assert many.status == "died"
+    assert many.message is not None and many.message.endswith("What it printed last is missing.")
+
+
+async def test_kernel_that_closes_its_connection_is_replaced(session: Session) -> None:
+    await session.execute("kernel = get_ipython().kernel")
+    result = await session.execute(
+        "import os\nfor n in os.listdir('/run/kernel'): os.unlink('/run/kernel/' + n)\n"
+        "import threading\n"
+        "kernel.iopub_thread.io_loop.add_callback(kernel.iopub_thread.socket.close, 0)\n"
+        "import time; time.sleep(0.5)",
+        timeout_s=30,
+    )
+    assert result.state_lost
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_service_that_has_ended_refuses(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=0)
+    async with Interpreter.open(settings) as service:
+        session = await service.session(user_id="1")
+        await session.execute("1")
+    with pytest.raises(SessionClosed):
+        await session.execute("1")
+    with pytest.raises(SessionClosed):
+        await service.session(user_id="1")
 
 
 async def test_cancelled_while_waiting_is_never_run(session: Session) -> None:
