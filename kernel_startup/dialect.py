@@ -29,6 +29,11 @@ _MISSING = frozenset(
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _PADDED = re.compile(r"\s*[+-]?0\d+\s*")
+# Where a text has none of these, no cell in it is padded; "2026-01-05" and "0.5" are none.
+# (It begins with the zero, which is quickly searched for.)
+_MAYBE_PADDED = re.compile(r"0(?<![\d.]0)(?<![\d.][+-]0)\d")
+#: Lines of one piece that are enough where no cell is padded.
+_MAX_LINES = 400
 _DIGITS = re.compile(r"[+-]?\d+")
 _ISO_DATE = re.compile(
     r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
@@ -129,7 +134,8 @@ def sniff_table(
         skip, commented = _skip_preamble(lines, skip, delimiter)
     body = lines[skip:]
     comment = None if commented else _comment_of(body[1:])
-    rows = _rows([line for line in body if not (comment and line.startswith(comment))], delimiter)
+    body = [line for line in body if not (comment and line.startswith(comment))]
+    rows = _rows(body if _MAYBE_PADDED.search(head) else body[:_MAX_LINES], delimiter)
     if not rows:
         return Dialect(delimiter, skip_lines=skip)
     data = rows[1:]
@@ -142,7 +148,9 @@ def sniff_table(
         and not any(row[-1] for row in data if len(row) == fields)
     )
     for piece in more:
-        data += _rows(_lines(piece)[1:-1], delimiter)
+        found = _lines(piece)[1:-1]
+        padded = any(map(_MAYBE_PADDED.search, found))
+        data += _rows(found if padded else found[: _MAX_LINES // 8], delimiter)
     regular = [row for row in (data if has_header else [first, *data]) if len(row) == fields]
     # The position of a column means nothing if the header and the rows don't agree.
     if has_header and not trailing and fields != len(first):
@@ -179,7 +187,7 @@ def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     rows: list[list[str]] = []
     # A field longer than the module allows: what came before has to do.
     with contextlib.suppress(csv.Error):
-        rows.extend(row for row in csv.reader(lines, delimiter=delimiter) if row)
+        rows.extend(filter(None, csv.reader(lines, delimiter=delimiter)))
     return rows
 
 

@@ -38,6 +38,7 @@ _KERNEL_START_S = 30.0
 _SERVER_STOP_S = 5.0
 _KILL_S = 10.0
 _WATCH_INTERVAL_S = 0.25
+_REFILL_PAUSE_S = 0.3
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
 _ERROR_TAIL_BYTES = 4096
@@ -383,6 +384,8 @@ class LocalKernelHost:
 
     async def _add_spares(self) -> None:
         try:
+            if self._forks:  # the newcomer's first cell comes first, and needs the processor
+                await asyncio.sleep(_REFILL_PAUSE_S)
             while len(self._spares) < self.spare_kernels and not self._closing:
                 self._spares.append(await self._fork_newcomer())
         except KernelStartFailed as error:
