@@ -11,43 +11,34 @@ from types import FrameType
 
 
 class Interrupts:
-    """The kernel's handler of SIGINT. Used on the main thread only."""
+    """What SIGINT does in a kernel, from moment to moment. Used on the main thread only."""
 
     def __init__(self) -> None:
         """Start with nothing to interrupt."""
         self._cell_coming = False
-        self._cell_running = False
         self._kept = False
 
-    def handle(self, signum: int, frame: FrameType | None) -> None:
-        """Be the signal's handler."""
-        if self._cell_running:
-            raise KeyboardInterrupt
-        if self._cell_coming:
-            self._kept = True
-
-    def install(self) -> None:
-        """Take over SIGINT from whatever has it."""
-        signal.signal(signal.SIGINT, self.handle)
+    def ignore(self) -> None:
+        """No cell is in hand: the signal does nothing."""
+        self._cell_coming = self._kept = False
+        signal.signal(signal.SIGINT, self._handle)
 
     def expect_cell(self) -> None:
         """A cell is about to run: keep a signal for it. Whatever the last cell set is undone."""
-        self._kept = False
+        self.ignore()
         self._cell_coming = True
-        self.install()
 
     def begin(self) -> None:
-        """The cell's code runs from here.
+        """The cell's code runs from here, and the signal raises in it.
 
         Raises:
             KeyboardInterrupt: the signal has come already.
         """
-        self._cell_running = True
-        self._cell_coming = False
+        # Python's own handler: one of ours would stand at the end of each traceback.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._kept:
             self._kept = False
             raise KeyboardInterrupt
 
-    def end(self) -> None:
-        """The cell's code is over."""
-        self._cell_running = self._cell_coming = self._kept = False
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self._kept = self._cell_coming

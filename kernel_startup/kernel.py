@@ -32,7 +32,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
     def __init__(self, **options: Any) -> None:
         """Take the arguments of ipykernel's kernel."""
         self._interrupts = Interrupts()
-        self._interrupts.install()
+        self._interrupts.ignore()
         super().__init__(**options)
 
     def pre_handler_hook(self) -> None:
@@ -47,7 +47,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         try:
             await super().execute_request(stream, ident, parent)
         finally:
-            self._interrupts.end()
+            self._interrupts.ignore()
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
         """Run a cell, then send what is kept of its output."""
@@ -57,10 +57,10 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
                 self._interrupts.begin()
                 return await super().do_execute(code, silent, *args, **options)
             finally:
-                self._interrupts.end()
+                self._interrupts.ignore()
         except KeyboardInterrupt:
             # It came between IPython's own lines, where nobody else catches it.
-            self._interrupts.end()
+            self._interrupts.ignore()
             self.shell.showtraceback()
             return {
                 "status": "error",

@@ -33,6 +33,7 @@ async def test_interrupt_keeps_the_variables(session: Session) -> None:
     result = await cell
     assert (result.status, result.state_lost) == ("interrupted", False)
     assert "KeyboardInterrupt" in result.text
+    assert "interrupts.py" not in result.text and "raise KeyboardInterrupt" not in result.text
     assert (await session.execute("x + 1")).text == "42"
 
 
