@@ -10,8 +10,6 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import structlog
-
 from benchmarks import measures
 from benchmarks.measures import Bench, Result
 
@@ -58,9 +56,8 @@ def main() -> int:
     """Parse the arguments, measure, report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="repetitions of the slow ones")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/latest.json"))
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/latest.json"))
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with tempfile.TemporaryDirectory(prefix="cellmate-bench-") as work:
         os.chmod(work, 0o711)
         bench = Bench(Path(work), options.rounds, lambda text: print(text, flush=True))
@@ -72,6 +69,7 @@ def main() -> int:
             {**asdict(result), "ratio": result.ratio, "met": result.met} for result in results
         ],
     }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(record, indent=2) + "\n")
     return 0 if all(result.met for result in results) else 1
 

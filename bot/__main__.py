@@ -223,23 +223,12 @@ def _configure_logging(settings: "Settings") -> None:
     """Log to stderr; at a prompt only what goes wrong, unless LOG_LEVEL says otherwise."""
     import logging
 
-    import structlog
+    from bot.console.stderr_handler import StderrHandler
 
     level = settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            # repr() of every value: names and reasons can hold control characters.
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        # Looked up anew: the prompt puts a stderr of its own in place while it is open.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+    handler = StderrHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _say(sentence: str) -> None:

@@ -4,12 +4,11 @@ import asyncio
 from collections import deque
 from dataclasses import replace
 
-import structlog
-
 from interpreter.execution import OnOutput
+from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, DisplayData, Output
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _FINISH_S = 10.0
 _MOST_WAITING_EVENTS = 2000

@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import structlog
-
 from interpreter.errors import DatabaseUnavailable
+from interpreter.logs import get_logger
 
 __all__ = ["EmbeddedServer", "find_server"]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _PROGRAM = "secantusd-rs"
 _PACKAGE = "secantusdb"

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
-import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -36,6 +35,7 @@ from interpreter.errors import (
     StoredFileNotFound,
     UnusableSource,
 )
+from interpreter.logs import get_logger
 from interpreter.settings import Settings
 from interpreter.user_files import (
     FILE_ID,
@@ -56,7 +56,7 @@ __all__ = [
     "shown_name",
 ]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 Origin = Literal["upload", "cell"]
 T = TypeVar("T")

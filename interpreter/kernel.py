@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -22,9 +21,10 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from interpreter.errors import KernelStartFailed
 from interpreter.execution import Deadline, OnInput
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
+from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, OutputCollector
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 #: A larger frame ends the connection: nothing honest sends one.
 MAX_FRAME_BYTES = 24 << 20

@@ -26,13 +26,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uv
 
 from interpreter import installer
 from interpreter.errors import KernelEnvironmentFailed
+from interpreter.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 SANDBOX_ENV = "/env"
 SANDBOX_PYTHON = "/python"

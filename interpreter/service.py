@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
-import structlog
 import zmq.asyncio
 
 from interpreter.data_directory import DataDirectoryLock
@@ -18,10 +17,11 @@ from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.kernel import make_context
 from interpreter.limits import Limits
+from interpreter.logs import get_logger
 from interpreter.sessions import Session
 from interpreter.settings import Settings
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _CULL_INTERVAL_S = 15.0
 #: How long the working directory of a culled session is kept; what was made in it is stored anyway.

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 import zmq.asyncio
 from nbformat import NotebookNode
 
@@ -20,11 +19,12 @@ from interpreter.files import FileEvent, FileStore
 from interpreter.hosts.base import KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
+from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
 from interpreter.settings import Settings
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Session:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-import structlog
-
 from bot.console.actions import Actions
 from bot.console.commands import UnusableCommand, dropped_path, parse_command
 from bot.console.interrupt_key import InterruptKey
@@ -16,8 +14,9 @@ from bot.console.screen import Screen
 from bot.console.standard_input import END_OF_INPUT
 from bot.console.views import TerminalView
 from interpreter import Execution, Interpreter, InterpreterError, Session
+from interpreter.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 HINT = "Type Python; :upload FILE gives it your data, :help tells more, Ctrl-D leaves."
 

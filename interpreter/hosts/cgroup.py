@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-import structlog
+from interpreter.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _REMOVE_TRIES = 50
 _REMOVE_PAUSE_S = 0.01

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import structlog
-
 import kernel_startup
 from interpreter.errors import KernelStartFailed, SandboxUnavailable
 from interpreter.files import StoredFile
@@ -27,9 +25,10 @@ from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_gr
 from interpreter.hosts.control import ControlChannel, ControlMessage
 from interpreter.kernel_env import SANDBOX_ENV, ensure_kernel_environment
 from interpreter.limits import Limits
+from interpreter.logs import get_logger
 from kernel_startup.connection import PORTS
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 T = TypeVar("T")
 
