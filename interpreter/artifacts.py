@@ -52,6 +52,8 @@ def changed_files(before: WorkingDirectory, after: WorkingDirectory) -> list[Wor
     changed = []
     for path, file in after.files.items():
         known = before.files.get(path)
+        if known is None and not before.complete and file.version[-1] < before.taken_ns:
+            continue  # it was there: the last scan did not get as far
         if known is None or known.version != file.version:
             changed.append(file)
     return sorted(changed, key=lambda file: (file.version[-1], file.path))

@@ -78,10 +78,12 @@ class WorkingDirectory:
     Attributes:
         files: by relative path; no hidden ones, no links, devices or FIFOs.
         complete: False when there was too much to look at all of it.
+        taken_ns: when the scan began, in nanoseconds since 1970 by the host's clock.
     """
 
     files: Mapping[str, WorkingFile]
     complete: bool
+    taken_ns: int = 0
 
 
 class KernelHost(Protocol):

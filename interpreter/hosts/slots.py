@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -136,6 +137,7 @@ def remove_file(slot: Path, file_id: str) -> None:
 
 def scan(slot: Path) -> WorkingDirectory:
     """List the regular files of the working directory and its subdirectories."""
+    taken_ns = time.time_ns()
     files: dict[str, WorkingFile] = {}
     complete = True
     seen = 0
@@ -152,7 +154,7 @@ def scan(slot: Path) -> WorkingDirectory:
                     for entry in entries:
                         seen += 1
                         if seen > MAX_ENTRIES:
-                            return WorkingDirectory(files, complete=False)
+                            return WorkingDirectory(files, complete=False, taken_ns=taken_ns)
                         if entry.name.startswith("."):
                             continue
                         path = f"{prefix}{entry.name}"
@@ -176,7 +178,7 @@ def scan(slot: Path) -> WorkingDirectory:
     finally:
         for descriptor, _, _ in pending:
             os.close(descriptor)
-    return WorkingDirectory(files, complete=complete)
+    return WorkingDirectory(files, complete=complete, taken_ns=taken_ns)
 
 
 def open_file(slot: Path, path: str) -> int:
