@@ -262,4 +262,4 @@ def _fork_server_pid(service: Interpreter) -> int:
     """The process above all our kernels: bubblewrap's, the parent of the fork server."""
     host = service._host
     assert isinstance(host, LocalKernelHost) and host._server is not None
-    return host._server.process.pid
+    return host._server.pid

@@ -23,7 +23,8 @@ from interpreter.hosts.base import HostedKernel, KernelExit, Resources, WorkingD
 from interpreter.hosts.bubblewrap import OuterSandbox, find_bwrap
 from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
 from interpreter.hosts.control import ControlChannel, ControlMessage
-from interpreter.kernel_env import SANDBOX_ENV, ensure_kernel_environment
+from interpreter.hosts.server import ForkServer
+from interpreter.kernel_env import ensure_kernel_environment
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from kernel_startup.connection import PORTS
@@ -32,15 +33,12 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-_SERVER_START_S = 90.0
 _KERNEL_START_S = 30.0
-_SERVER_STOP_S = 5.0
 _KILL_S = 10.0
 _WATCH_INTERVAL_S = 0.25
 _REFILL_PAUSE_S = 0.3
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
-_ERROR_TAIL_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -58,15 +56,6 @@ class _Fork:
 
 
 @dataclass(slots=True)
-class _Server:
-    """The running fork server."""
-
-    process: asyncio.subprocess.Process
-    channel: ControlChannel
-    errors: "asyncio.Task[bytes]"
-
-
-@dataclass(slots=True)
 class LocalKernelHost:
     """Runs kernels on this machine. Made by :meth:`open`.
 
@@ -81,13 +70,13 @@ class LocalKernelHost:
     _kernel_uid: int | None
     _socket_root: Path
     _groups: ControlGroups | None
-    _server: _Server | None = None
+    _server: ForkServer | None = None
     _forks: dict[str, _Fork] = field(default_factory=dict)
     _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
     _server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _retired: list[_Server] = field(default_factory=list)
+    _retired: list[ForkServer] = field(default_factory=list)
     _filling: bool = False
     _closing: bool = False
 
@@ -265,17 +254,17 @@ class LocalKernelHost:
         key = secrets.token_hex(32)
         try:
             async with asyncio.timeout(_KERNEL_START_S):
-                server.channel.send(
+                server.fork(
                     {
                         "slot": f"/sessions/{slot}",
                         "key": key,
                         "limits": self.limits.for_kernel(),
                         "output_chars": self.limits.output_chars,
                     },
-                    pass_on=channel.theirs,
+                    channel.theirs,
                 )
                 channel.theirs.close()
-                confined = await self._expect(channel, "confined")
+                confined = await self._expect(server, channel, "confined")
                 opened.append(os.pidfd_open(confined.pid))
                 if self._groups is not None:
                     group = self._groups.create(
@@ -285,10 +274,10 @@ class LocalKernelHost:
                     )
                     group.add(confined.pid)
                 channel.send({"go": True})
-                forked = await self._expect(channel, "forked")
+                forked = await self._expect(server, channel, "forked")
                 opened.append(os.pidfd_open(forked.pid))
                 channel.send({"go": True})
-                await self._expect(channel, "ready")
+                await self._expect(server, channel, "ready")
         except BaseException as error:
             if opened:
                 with suppress(ProcessLookupError):
@@ -319,10 +308,12 @@ class LocalKernelHost:
         self._spawn(self._attend(fork, channel))
         return kernel
 
-    async def _expect(self, channel: ControlChannel, event: str) -> ControlMessage:
+    async def _expect(
+        self, server: ForkServer, channel: ControlChannel, event: str
+    ) -> ControlMessage:
         message = await channel.receive()
         if message is None:
-            raise KernelStartFailed(reason=await self._why_server_ended())
+            raise KernelStartFailed(reason=await server.why_ended())
         if message.event == "exited":
             raise KernelStartFailed(reason="it ended before it was ready")
         if message.event != event:
@@ -402,81 +393,21 @@ class LocalKernelHost:
         else:
             self._fill_spares()
 
-    def _retire(self, server: _Server) -> None:
+    def _retire(self, server: ForkServer) -> None:
         """Fork no more from a server that doesn't answer; its kernels live on."""
         log.error("the fork server does not answer; a new one takes its place")
         if self._server is server:
             self._server = None
             self._retired.append(server)
 
-    async def _running_server(self) -> _Server:
+    async def _running_server(self) -> ForkServer:
         async with self._server_lock:
             if self._closing:
                 raise KernelStartFailed(reason="the service is closing")
-            if self._server is not None and self._server.process.returncode is None:
+            if self._server is not None and self._server.running:
                 return self._server
-            self._server = await self._start_server()
+            self._server = await ForkServer.start(self._sandbox, uid=self._kernel_uid)
             return self._server
-
-    async def _start_server(self) -> _Server:
-        channel = ControlChannel()
-        descriptor = channel.theirs.fileno()
-        command = [f"{SANDBOX_ENV}/bin/python", "-s", "-P", "-m", "kernel_startup.forkserver"]
-        command += ["--socket", str(descriptor)]
-        if self._kernel_uid is not None:
-            command += ["--uid", str(self._kernel_uid)]
-        os.set_inheritable(descriptor, True)
-        process = await asyncio.create_subprocess_exec(
-            *self._sandbox.arguments(command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(descriptor,),
-            env={},
-            # A terminal's Ctrl-C goes to the whole process group: it must not reach bubblewrap.
-            start_new_session=True,
-        )
-        channel.theirs.close()
-        assert process.stderr is not None
-        errors = self._spawn(_last_bytes(process.stderr))
-        server = _Server(process, channel, errors)
-        try:
-            async with asyncio.timeout(_SERVER_START_S):
-                message = await channel.receive()
-        except TimeoutError:
-            message = None
-            process.kill()
-        except BaseException:
-            await asyncio.shield(self._stop_server(server))
-            raise
-        if message is None or message.event != "serving":
-            self._server = server
-            said = "" if message is None else str(message.content.get("reason", ""))
-            reason = said or await self._why_server_ended()
-            await self._stop_server(server)
-            raise SandboxUnavailable(reason=reason, remedy=_remedy(reason))
-        threads = message.content.get("threads")
-        log.info("fork server ready", pid=process.pid, threads=threads)
-        return server
-
-    async def _why_server_ended(self) -> str:
-        server = self._server
-        if server is None:
-            return "the fork server is not running"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                said = (await asyncio.shield(server.errors)).decode(errors="replace").strip()
-                return said.splitlines()[-1] if said else "the fork server ended without a word"
-        return "the fork server refused to fork"
-
-    async def _stop_server(self, server: _Server) -> None:
-        server.channel.close()  # the fork server leaves when its socket is closed
-        try:
-            async with asyncio.timeout(_SERVER_STOP_S):
-                await server.process.wait()
-        except TimeoutError:
-            server.process.kill()
-            await server.process.wait()
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -500,7 +431,7 @@ class LocalKernelHost:
         await asyncio.gather(*(self.kill(kernel_id) for kernel_id in list(self._forks)))
         for server in (self._server, *self._retired):
             if server is not None:
-                await self._stop_server(server)
+                await server.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(_clear_slots, self._sandbox.sessions)
         if self._groups is not None:
@@ -544,22 +475,3 @@ class _ShortPath:
     def __exit__(self, *_: object) -> None:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
-    """Read a stream to its end, keeping the last few kilobytes."""
-    kept = b""
-    while piece := await stream.read(_ERROR_TAIL_BYTES):
-        kept = (kept + piece)[-_ERROR_TAIL_BYTES:]
-    return kept
-
-
-def _remedy(reason: str) -> str:
-    """What an operator can do about a sandbox that doesn't start."""
-    if "uid map" in reason or "namespace" in reason or "not permitted" in reason.lower():
-        return (
-            "allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1` and, "
-            "on Ubuntu, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in Docker, run "
-            "with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
-        )
-    return "look at the reason; running the service again with LOG_LEVEL=DEBUG shows more"
