@@ -10,6 +10,7 @@ whole, however its building was ended.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -154,7 +155,9 @@ async def ensure_kernel_environment(
     base = await asyncio.to_thread(_probe, Path(sys.executable) if python is None else python)
     key = _key(base, requirements)
     environment = KernelEnvironment(root / key, base.prefix, key, base.environ(), base.hidden())
-    if environment.path.is_dir():
+    with _step("looking for it"):
+        found = environment.path.is_dir()
+    if found:
         with contextlib.suppress(PermissionError):  # another user's, then
             os.utime(environment.path)  # tells which ones are in use
         return environment
@@ -288,8 +291,9 @@ def _probe(python: Path) -> _BasePython:
         )
         found: dict[str, Any] = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"it is no Python: {error}"
-        raise KernelEnvironmentFailed(f"asking {str(python)!r}", str(reason), remedy) from error
+        raise KernelEnvironmentFailed(
+            f"asking {str(python)!r}", _why_no_python(error), remedy
+        ) from error
     version = tuple(found["version"])
     prefix, executable = Path(found["prefix"]), Path(found["executable"])
     if version < _OLDEST_PYTHON:
@@ -315,6 +319,16 @@ def _probe(python: Path) -> _BasePython:
             sorted(path for path in packages if path.is_dir() and prefix in path.parents)
         ),
     )
+
+
+def _why_no_python(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"it is no Python of ours: it ended with status {error.returncode}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it is no Python of ours: it did not answer within {_PROBE_TIMEOUT_S} s"
+    return "it is no Python of ours: it answered with something else"
 
 
 def _pinned(requirements: Path) -> list[str]:
@@ -352,11 +366,12 @@ def _step(what: str) -> Iterator[None]:
     try:
         yield
     except installer.InstallerFailed as error:
-        log.error("kernel environment failed", step=what, output=error.output)
+        log.info("kernel environment failed", step=what, output=error.output)
         remedy = f"{error.remedy[:1].upper()}{error.remedy[1:]}."
         raise KernelEnvironmentFailed(what, error.reason, remedy) from error
     except OSError as error:
-        reason, remedy = installer.explain(str(error), 1)
-        raise KernelEnvironmentFailed(
-            what, f"{reason} ({error})", f"{remedy[:1].upper()}{remedy[1:]}."
-        ) from error
+        where = f" ({error.filename})" if error.filename else ""
+        remedy = "Free some space, or set KERNEL_ENV_DIR to a directory on another disk."
+        if error.errno != errno.ENOSPC:
+            remedy = "Make that directory usable, or set KERNEL_ENV_DIR to another one."
+        raise KernelEnvironmentFailed(what, f"{error.strerror or error}{where}", remedy) from error

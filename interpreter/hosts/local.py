@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import kernel_startup
-from interpreter.errors import KernelStartFailed, SandboxUnavailable
+from interpreter.errors import DataDirectoryUnusable, KernelStartFailed, SandboxUnavailable
 from interpreter.files import StoredFile
 from interpreter.hosts import processes, slots
 from interpreter.hosts.base import HostedKernel, KernelExit, Resources, WorkingDirectory
@@ -109,12 +109,17 @@ class LocalKernelHost:
         Raises:
             KernelEnvironmentFailed: the environment could not be built.
             SandboxUnavailable: bubblewrap is missing.
+            DataDirectoryUnusable: slots can't be made in it.
         """
         environment = await ensure_kernel_environment(
             root=kernel_env_dir, python=kernel_python, on_progress=on_progress
         )
         sessions = data_dir / "sessions"
-        await asyncio.to_thread(_clear_slots, sessions)
+        try:
+            await asyncio.to_thread(_clear_slots, sessions)
+        except OSError as error:
+            reason = f"{sessions.name}: {error.strerror or error}"
+            raise DataDirectoryUnusable(data_dir, reason) from error
         sandbox = OuterSandbox(
             bwrap=find_bwrap(),
             environment=environment,
@@ -404,8 +409,10 @@ class LocalKernelHost:
         async with self._server_lock:
             if self._closing:
                 raise KernelStartFailed(reason="the service is closing")
-            if self._server is not None and self._server.running:
-                return self._server
+            if self._server is not None:
+                if self._server.running:
+                    return self._server
+                await self._server.stop()
             self._server = await ForkServer.start(self._sandbox, uid=self._kernel_uid)
             return self._server
 

@@ -359,3 +359,19 @@ def seen_version() -> Callable[[str], tuple[int, int]]:
         return major, minor
 
     return ask
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/ls"])
+async def test_program_that_is_no_python_is_named_in_a_sentence(
+    tmp_path: Path, program: str
+) -> None:
+    with pytest.raises(KernelEnvironmentFailed) as refused:
+        await ensure_kernel_environment(root=tmp_path, python=Path(program))
+    assert "it is no Python of ours: it ended with status" in str(refused.value)
+    assert "import" not in str(refused.value)
+
+
+async def test_directory_that_cannot_be_used_is_named_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(KernelEnvironmentFailed):
+        await ensure_kernel_environment(root=tmp_path / "file" / "envs")

@@ -1,12 +1,21 @@
 """Interrupting, restarting, closing, cancelling; and kernels that die."""
 
 import asyncio
+import os
 import random
 from pathlib import Path
 
 import pytest
 
-from interpreter import Execution, Interpreter, QueueFull, Session, SessionClosed, Settings
+from interpreter import (
+    Execution,
+    Interpreter,
+    QueueFull,
+    SandboxUnavailable,
+    Session,
+    SessionClosed,
+    Settings,
+)
 from interpreter.outputs import ClearOutput, Output
 from tests.service.waiting import until
 
@@ -378,6 +387,43 @@ async def test_kernel_that_lies_about_its_reply_harms_only_itself(session: Sessi
     assert (await session.execute("1")).status == "error"
     await session.restart()
     assert (await session.execute("1")).text == "1"
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_service_outlives_its_fork_server(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=1)
+    async with Interpreter.open(settings) as service:
+        first, second = [await service.session(user_id=name) for name in ("a", "b")]
+        await second.execute("x = 1")
+        cell = await _begin(first, LOOP)
+        sandbox = _parent(_parent(service.kernels()[0].pid))
+        os.kill(sandbox, 9)  # the first process of the outer sandbox: all of it ends
+        assert (await cell).status == "died"
+        await until(lambda: not service.kernels() or service.kernels()[0].user_id == "a")
+        told = await second.execute("'x' in globals()")
+        assert (told.status, told.state_lost) == ("ok", True)
+        assert told.text.startswith("False\n")
+        assert (await first.execute("1")).text == "1"
+
+
+async def test_sandbox_that_does_not_start_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = tmp_path / "bwrap"
+    refusing.write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
+    )
+    refusing.chmod(0o755)
+    monkeypatch.setattr("interpreter.hosts.local.find_bwrap", lambda: refusing)
+    async with Interpreter.open(Settings(data_dir=tmp_path / "data")) as service:
+        session = await service.session(user_id="1")
+        with pytest.raises(SandboxUnavailable) as refused:
+            await session.execute("1")
+    assert "No permissions to create new namespace" in str(refused.value)
+    assert "sysctl" in str(refused.value)
 
 
 async def test_idle_kernel_is_culled_and_its_files_stay(tmp_path: Path) -> None:

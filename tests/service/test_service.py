@@ -9,6 +9,7 @@ import pytest
 
 from interpreter import (
     DataDirectoryInUse,
+    DataDirectoryUnusable,
     Interpreter,
     InvalidName,
     Session,
@@ -161,6 +162,14 @@ async def test_files_and_nothing_else_stay_after_the_service_ends(tmp_path: Path
         assert [file.filename for file in listed] == ["a.txt", "w.txt"]
         session = await service.session(user_id="7")
         assert (await session.execute(f"load_file('{stored.file_id}')")).text == "'kept'"
+
+
+async def test_data_directory_with_something_else_in_it_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sessions").write_text("not a directory")
+    with pytest.raises(DataDirectoryUnusable, match="sessions: File exists"):
+        async with Interpreter.open(Settings(data_dir=tmp_path / "data")):
+            pass
 
 
 async def test_long_data_directory_is_no_obstacle(tmp_path: Path) -> None:
