@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bot.console.cell_source import SourceCell
     from bot.console.interrupt_key import InterruptKey
     from bot.console.screen import Screen
-    from interpreter import OnInput, Settings
+    from interpreter import Interpreter, OnInput, Settings
 
 # Everything else is imported where it is used: --help and a mistyped option are answered at once.
 
@@ -53,30 +53,66 @@ def main(words: Sequence[str] | None = None) -> int:
 def _start(arguments: Arguments) -> int:
     import asyncio
 
+    from bot.console.foreground import own_foreground
+    from bot.console.notebook_file import check_target
     from bot.console.signals import run_until_told
     from bot.console.upload import check_path
     from interpreter import Settings
 
-    settings = Settings.load()
-    _configure_logging(settings)
-    environment = _environment()
+    with _refusals_said():
+        settings = Settings.load()
+        _configure_logging(settings)
+        environment = _environment()
+        screen = _screen(environment)
     if environment.get("DISCORD_TOKEN"):
         _say(
             "DISCORD_TOKEN is set, but the Discord front end isn't built yet: this is the console."
         )
     for path in arguments.files:
         check_path(path)
-    screen = _screen(environment)
+    if arguments.export:
+        check_target(arguments.export)
     if arguments.run is None and sys.stdin is not None and sys.stdin.isatty():
-        return asyncio.run(
-            run_until_told(
-                lambda key: _run_console(arguments, settings, screen, key),
-                # Whoever ends a prompt wants it ended: nothing has failed.
-                terminated=_OK,
+        # At a prompt Ctrl-C ends nothing, and so it mustn't end the make that waits outside.
+        from_make = "MAKELEVEL" in os.environ
+        with own_foreground(sys.stdin.fileno()) if from_make else nullcontext():
+            return asyncio.run(
+                run_until_told(
+                    lambda key: _run_console(arguments, settings, screen, key),
+                    # Whoever ends a prompt wants it ended: nothing has failed.
+                    terminated=_OK,
+                )
             )
-        )
     cells = _read_cells(arguments.run or "-")
     return asyncio.run(run_until_told(lambda key: _run_batch(arguments, settings, screen, cells)))
+
+
+@asynccontextmanager
+async def _opened(settings: "Settings") -> "AsyncIterator[Interpreter]":
+    from interpreter import Interpreter
+
+    async with AsyncExitStack() as stack:
+        with _refusals_said():
+            service = await stack.enter_async_context(Interpreter.open(settings, on_progress=_say))
+        yield service
+
+
+@contextmanager
+def _refusals_said() -> "Iterator[None]":
+    """Make a sentence of what the system refuses while the program starts. Later on it would be
+    a fault of ours, and that has to be seen."""
+    import logging
+
+    from bot.console.commands import UnusableCommand
+
+    try:
+        yield
+    except BrokenPipeError:  # somebody has left; that refuses nothing
+        raise
+    except OSError as error:
+        logging.getLogger(__name__).debug("the program could not start", exc_info=True)
+        where = f": {str(error.filename)!r}" if error.filename else ""
+        raise UnusableCommand(f"{error.strerror or error}{where}.") from error
 
 
 async def _run_console(
@@ -89,9 +125,8 @@ async def _run_console(
     from bot.console.console import Console
     from bot.console.output_directory import OutputDirectory
     from bot.console.prompt import CellPrompt
-    from interpreter import Interpreter
 
-    async with Interpreter.open(settings, on_progress=_say) as service:
+    async with _opened(settings) as service:
         session = await service.session(user_id=arguments.user)
         console = Console(
             service,
@@ -118,18 +153,22 @@ async def _run_batch(
     cells: "tuple[SourceCell, ...]",
 ) -> int:
     from bot.console.batch import run_cells
+    from bot.console.evictions import evictions_told
     from bot.console.output_directory import OutputDirectory
     from bot.console.upload import upload
     from bot.console.views import PlainView, TerminalView
-    from interpreter import Interpreter
 
     directory = OutputDirectory(arguments.output)
-    async with Interpreter.open(settings, on_progress=_say) as service:
+    async with _opened(settings) as service:
         session = await service.session(user_id=arguments.user)
         for path in arguments.files:
-            file = await upload(service.files, user_id=arguments.user, path=path)
-            _say(f"{file.filename}: id {file.file_id}")
-        with _answers(arguments) as on_input:
+            with evictions_told(service, user_id=arguments.user, say=_say):
+                file = await upload(service.files, user_id=arguments.user, path=path)
+                _say(f"{file.filename}: id {file.file_id}")
+        with (
+            evictions_told(service, user_id=arguments.user, say=_say),
+            _answers(arguments) as on_input,
+        ):
             all_ok = await run_cells(
                 cells,
                 session=session,
@@ -151,13 +190,9 @@ async def _run_batch(
 async def _export(path: Path, notebook: "NotebookNode") -> None:
     import asyncio
 
-    from bot.console.commands import UnusableCommand
     from bot.console.notebook_file import write_notebook
 
-    try:
-        await asyncio.to_thread(write_notebook, notebook, path)
-    except OSError as error:
-        raise UnusableCommand(f"{str(path)!r} can't be written: {error.strerror}.") from error
+    await asyncio.to_thread(write_notebook, notebook, path)
 
 
 def _read_cells(name: str) -> "tuple[SourceCell, ...]":

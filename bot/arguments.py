@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "overwritten (default: ./cellmate-output)",
     )
     parser.add_argument(
-        "--export", metavar="OUT.ipynb", type=Path, help="write what was run as a notebook"
+        "--export", metavar="OUT.ipynb", type=Path, help="write what was run as a new notebook"
     )
     parser.add_argument(
         "--user", metavar="ID", default="local", help="whose session it is (default: local)"

@@ -20,7 +20,7 @@ from pymongo.errors import (
 )
 
 from interpreter.data_directory import DataDirectoryLock
-from interpreter.embedded_server import EmbeddedServer
+from interpreter.embedded_server import EmbeddedServer, refusals_in_words
 from interpreter.errors import DatabaseUnavailable
 from interpreter.settings import Settings
 
@@ -82,13 +82,18 @@ def database_address(settings: Settings) -> str:
 
 def unavailable(settings: Settings, error: Exception) -> DatabaseUnavailable:
     """Say in one sentence what one of pymongo's errors means; raise it ``from`` that error."""
-    return DatabaseUnavailable(database_address(settings), _reason(error))
+    return DatabaseUnavailable(database_address(settings), _reason(settings, error))
 
 
-def _reason(error: Exception) -> str:
+def _reason(settings: Settings, error: Exception) -> str:
+    detail = f" ({_detail(error)})"
+    if _may_quote_password(settings):
+        detail = "; any of : / ? [ ] @ % in the user name or password must be percent-encoded"
     match error:
+        case ConnectionFailure() if settings.mongodb_uri is None:
+            return "its server has ended or no longer answers; restart the service"
         case ServerSelectionTimeoutError():
-            return f"nothing answered within {_CONNECT_TIMEOUT_S:g} s ({_detail(error)})"
+            return f"nothing answered within {_CONNECT_TIMEOUT_S:g} s{detail}"
         case TimeoutError():
             return "it did not answer in time"
         case OperationFailure(code=code) if code in (_AUTHENTICATION_FAILED, _ATLAS_ERROR):
@@ -96,9 +101,17 @@ def _reason(error: Exception) -> str:
         case OperationFailure(code=code) if code == _UNAUTHORIZED:
             return "it wants a user name and a password, or grants this user too little"
         case ConnectionFailure():
-            return f"the connection was lost ({_detail(error)})"
+            return f"the connection was lost{detail}"
+        case _ if _may_quote_password(settings):
+            return f"it can't be used{detail}"
         case _:
             return _detail(error)
+
+
+def _may_quote_password(settings: Settings) -> bool:
+    """Whether pymongo may take a piece of a password for a host, and name it in its errors."""
+    uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri else ""
+    return not {"@", "/", "?"}.isdisjoint(uri.partition("://")[2].rpartition("@")[0])
 
 
 def _detail(error: Exception) -> str:
@@ -142,7 +155,8 @@ async def _check(settings: Settings, database: Database) -> None:
             raise unavailable(settings, error) from None
         raise unavailable(settings, error) from error
     except (PyMongoError, TimeoutError) as error:
-        raise unavailable(settings, error) from error
+        cause = None if _may_quote_password(settings) else error
+        raise unavailable(settings, error) from cause
 
 
 # --- embedded ---------------------------------------------------------------------------------
@@ -163,7 +177,8 @@ async def _embedded(
     with DataDirectoryLock(settings.data_dir, name=".database.lock"):
         if on_progress is not None:
             on_progress("Starting the embedded database.")
-        password = await asyncio.to_thread(_read_password, directory)
+        with refusals_in_words(directory):
+            password = await asyncio.to_thread(_read_password, directory)
         if password is None:
             password = await _first_start(settings, directory)
         async with EmbeddedServer.start(directory, require_password=True, on_ended=ended) as server:
@@ -192,7 +207,8 @@ async def _first_start(settings: Settings, directory: Path) -> str:
             await client.admin.command(command, _USER, pwd=password, roles=["root"])
         except PyMongoError as error:
             raise unavailable(settings, error) from error
-    await asyncio.to_thread(_write_password, directory, password)
+    with refusals_in_words(directory):
+        await asyncio.to_thread(_write_password, directory, password)
     return password
 
 

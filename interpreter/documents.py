@@ -44,6 +44,7 @@ class _StoredFile(BaseModel):
                 [("user_id", ASCENDING), ("uploaded_at", ASCENDING), ("sequence", ASCENDING)]
             ),
             IndexModel([("user_id", ASCENDING), ("sha256", ASCENDING)]),
+            IndexModel([("uploaded_at", ASCENDING)]),
         )
 
 

@@ -1,6 +1,7 @@
 """The database server that runs beside the service when no other is given."""
 
 import asyncio
+import errno
 import importlib.metadata
 import json
 import os
@@ -11,14 +12,14 @@ import signal
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from interpreter.errors import DatabaseUnavailable
 from interpreter.logs import get_logger
 
-__all__ = ["EmbeddedServer", "find_server"]
+__all__ = ["EmbeddedServer", "find_server", "refusals_in_words"]
 
 log = get_logger(__name__)
 
@@ -31,6 +32,19 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 # It was told to stop when its service died, and loses nothing by being killed.
 _LEFTOVER_TIMEOUT_S = 3.0
+
+_NO_SPACE = "free some space on that disk, or set DATA_DIR to a directory on another one"
+_NO_PERMISSION = "give the user that the service runs as all permissions there"
+_IN_THE_WAY = "move away what is in its place there"
+_REMEDIES = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+}
 
 # Becomes the server, after asking the system to end it when the service is gone, however that
 # went. In a process of its own, because between fork and exec a threaded program may do next to
@@ -83,17 +97,16 @@ class EmbeddedServer:
         Raises:
             DatabaseUnavailable: It is not installed, or did not start.
         """
-        try:
+        with refusals_in_words(directory):
             await asyncio.to_thread(_prepare, directory)
             process = await _spawn(directory, require_password=require_password)
-        except OSError as error:
-            raise DatabaseUnavailable(_name(directory), f"it did not start: {error}") from error
         server = cls(directory, process)
         listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         reading = asyncio.create_task(server._read_output(listening))
         watching = asyncio.create_task(server._watch(listening, on_ended))
         try:
-            _remember(directory / "server.json", process.pid)
+            with refusals_in_words(directory):
+                _remember(directory / "server.json", process.pid)
             try:
                 server.port = await asyncio.wait_for(listening, _START_TIMEOUT_S)
             except TimeoutError:
@@ -150,7 +163,8 @@ class EmbeddedServer:
                 log.warning("database server killed", pid=self.pid, after_s=_STOP_TIMEOUT_S)
                 self._process.kill()
         await self._process.wait()
-        (self._directory / "server.json").unlink(missing_ok=True)
+        with suppress(OSError):  # Left there it does no harm: the process it tells of is gone.
+            (self._directory / "server.json").unlink()
 
 
 def find_server() -> Path | None:
@@ -165,6 +179,24 @@ def find_server() -> Path | None:
     beside = Path(sysconfig.get_path("scripts")) / _PROGRAM
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(_PROGRAM)
     return Path(found) if found else None
+
+
+@contextmanager
+def refusals_in_words(directory: Path) -> Iterator[None]:
+    """Turn the system's errors at the start of a server of this directory into one for people.
+
+    Raises:
+        DatabaseUnavailable: The system refused, for instance because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = f"it did not start: {error.strerror or error}"
+        if error.filename is not None:
+            reason += f" ({os.fsdecode(error.filename)!r})"
+        if error.errno in _REMEDIES:
+            reason += f"; {_REMEDIES[error.errno]}"
+        raise DatabaseUnavailable(_name(directory), reason) from error
 
 
 def _prepare(directory: Path) -> None:
@@ -246,7 +278,7 @@ def _end_leftover(record: Path) -> None:
         # Asked once the descriptor holds on to the process: a pid may be given to another.
         if _started(pid) != started or boot != _boot_id():
             return
-        log.warning("database server left over", pid=pid)
+        log.info("database server left over", pid=pid)
         for wanted in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, wanted)

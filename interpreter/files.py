@@ -1,6 +1,7 @@
 """FileStore: the files users keep. Bytes on disk, everything else in MongoDB."""
 
 import asyncio
+import math
 import os
 import secrets
 import time
@@ -63,6 +64,8 @@ T = TypeVar("T")
 
 _PIECE_BYTES = 1 << 20
 _MILLISECOND = timedelta(milliseconds=1)
+# At least this long between looks at what has expired, however many files expire one by one.
+_EXPIRY_PAUSE_S = 1.0
 _OLDEST_FIRST = ("+uploaded_at", "+sequence")
 _NEWEST_FIRST = ("-uploaded_at", "-sequence")
 _MAX_NAME_CHARS = 255
@@ -423,12 +426,49 @@ class FileStore:
         return report
 
     async def _clean_up_regularly(self) -> None:
+        """Clean up once in each interval, and in between remove files as they expire."""
+        now = asyncio.get_running_loop().time
+        clean_up_at = now() + self._settings.cleanup_interval_s
         while True:
-            await asyncio.sleep(self._settings.cleanup_interval_s)
+            clean_up_due = now() >= clean_up_at
+            pause_s = math.inf
             try:
-                await self.clean_up()
+                if clean_up_due:
+                    await self.clean_up()
+                pause_s = await self._remove_expired()
             except Exception:
                 log.exception("files not cleaned up")
+            if clean_up_due:
+                clean_up_at = now() + self._settings.cleanup_interval_s
+            await asyncio.sleep(min(pause_s, clean_up_at - now()))
+
+    async def _remove_expired(self) -> float:
+        """Remove the files whose time is over; gives after how many seconds to look again.
+
+        No reader finds them any more, but followers, and through them kernels, have to be told.
+        """
+        if self._retention is None:
+            return math.inf
+        now = self._now()
+        with self._database_errors():
+            # Settled: a store that is closed at once would cancel it while it connects.
+            oldest = await _settled(self._records.find().sort(*_OLDEST_FIRST).first_or_none())
+            # What is saved from now on expires no sooner than a retention from now.
+            wait = self._retention
+            if oldest is not None:
+                wait = min(wait, oldest.uploaded_at + self._retention - now)
+            if wait > timedelta():
+                return max(wait.total_seconds(), _EXPIRY_PAUSE_S)
+            # Not $lte: by an index, the embedded server (secantusdb 0.6) misses what is equal.
+            over = {"uploaded_at": {"$lt": now - self._retention + _MILLISECOND}}
+            count = 0
+            for user_id in await self._records.get_pymongo_collection().distinct("user_id", over):
+                # Read under the lock: until then, one that was just in time may have been touched.
+                async with self._lock(user_id):
+                    expired = await self._records.find({"user_id": user_id, **over}).to_list()
+                    count += await self._remove_all(expired)
+        log.info("expired files removed", count=count)
+        return _EXPIRY_PAUSE_S
 
     async def _clean_up_user(self, user_id: str) -> CleanUpReport:
         # In this order: a file that is recorded now was on disk before it was recorded.

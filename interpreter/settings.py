@@ -236,8 +236,8 @@ class Settings(BaseSettings):
         ),
     ] = Field(
         default=600.0,
-        description="How often expired files are removed from disk and database. An expired file "
-        "can't be read any more, removed or not.",
+        description="How often stored files and their records are compared, and what a crash left "
+        "is removed. Expired files go at once, whatever this is.",
     )
     cell_timeout_s: Annotated[
         _Seconds,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bot.columns import columns, shortened
 from bot.console.commands import Command, UnusableCommand, help_text, paths_of
+from bot.console.evictions import evictions_told
 from bot.console.inert import inert_name
-from bot.console.notebook_file import write_notebook
+from bot.console.notebook_file import check_target, write_notebook
 from bot.console.output_directory import OutputDirectory
 from bot.console.screen import Screen
 from bot.console.sizes import size_text, span_text
@@ -62,11 +63,12 @@ class Actions:
         """Upload files, saying how each can be loaded."""
         user_id = self._session.user_id
         for path in paths:
-            file = await upload(self._service.files, user_id=user_id, path=path)
-            self._screen.line(
-                f"{inert_name(file.filename)} ({size_text(file.file_size)}): "
-                f'load_file("{file.file_id}")'
-            )
+            with evictions_told(self._service, user_id=user_id, say=self._warn):
+                file = await upload(self._service.files, user_id=user_id, path=path)
+                self._screen.line(
+                    f"{inert_name(file.filename)} ({size_text(file.file_size)}): "
+                    f'load_file("{file.file_id}")'
+                )
 
     async def _upload(self, arguments: tuple[str, ...]) -> None:
         await self.upload_all(await asyncio.to_thread(paths_of, arguments))
@@ -132,10 +134,10 @@ class Actions:
         notebook = await self._session.export_notebook()
         try:
             path = self._notebook_path(arguments)
-            await asyncio.to_thread(write_notebook, notebook, path)
         except OSError as error:
             where = error.filename or self._directory.path
             raise UnusableCommand(f"{str(where)!r} can't be written: {error.strerror}.") from error
+        await asyncio.to_thread(write_notebook, notebook, path)
         self._exported.add(path.resolve())
         self._screen.line(f"notebook saved: {inert_name(str(path))}")
 
@@ -175,14 +177,15 @@ class Actions:
         if not arguments:
             return self._directory.reserve("session.ipynb")
         path = Path(arguments[0]).expanduser()
-        if path.is_dir():
-            raise UnusableCommand(f"{str(path)!r} is a directory; name the notebook in it.")
-        if path.suffix != ".ipynb":
+        if path.suffix != ".ipynb" and not path.is_dir():
             path = path.with_name(f"{path.name}.ipynb")
         # What this console wrote itself may be written again, after every step.
-        if path.exists() and path.resolve() not in self._exported:
-            raise UnusableCommand(f"{str(path)!r} exists already; choose another name.")
+        if not (path.is_file() and path.resolve() in self._exported):
+            check_target(path)
         return path
+
+    def _warn(self, sentence: str) -> None:
+        self._screen.line(sentence, "note")
 
     def _table(self, rows: Sequence[Sequence[str]], *, right: frozenset[int]) -> None:
         heading, *lines = columns(rows, right=right).split("\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bot.console.actions import Actions
 from bot.console.commands import UnusableCommand, dropped_path, parse_command
+from bot.console.evictions import evictions_told
 from bot.console.interrupt_key import InterruptKey
 from bot.console.output_directory import OutputDirectory
 from bot.console.prompt import CellPrompt
@@ -47,6 +48,7 @@ class Console:
             directory: Where pictures and files are saved.
             interrupt_key: What Ctrl-C does between prompts.
         """
+        self._service = service
         self._session = session
         self._prompt = prompt
         self._screen = screen
@@ -117,10 +119,12 @@ class Console:
 
     async def _run_cell(self, code: str) -> None:
         view = TerminalView(self._screen, self._directory)
-        async with self._interruptible():
-            execution = await self._session.execute(
-                code, on_output=view.show, on_input=self._answer
-            )
+        user_id = self._session.user_id
+        with evictions_told(self._service, user_id=user_id, say=self._warn):
+            async with self._interruptible():
+                execution = await self._session.execute(
+                    code, on_output=view.show, on_input=self._answer
+                )
         self._count(execution)
         await view.finish(execution)
 
@@ -129,6 +133,9 @@ class Console:
             self._number = execution.count + 1
         if execution.state_lost and execution.status in {"died", "timeout"}:
             self._restarted()
+
+    def _warn(self, sentence: str) -> None:
+        self._screen.line(sentence, "note")
 
     def _restarted(self) -> None:
         self._number = 1

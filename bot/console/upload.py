@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.console.commands import UnusableCommand
 from interpreter import FileStore, StoredFile
+from interpreter.files import shown_name
 
 
 async def upload(files: FileStore, *, user_id: str, path: Path) -> StoredFile:
@@ -20,7 +21,7 @@ async def upload(files: FileStore, *, user_id: str, path: Path) -> StoredFile:
     try:
         sha256 = await asyncio.to_thread(_sha256, path)
         for stored in await files.find(user_id=user_id, sha256=sha256):
-            if stored.filename == path.name:
+            if stored.filename == shown_name(path.name):
                 return await files.touch(user_id=user_id, file_id=stored.file_id)
         return await files.save(user_id=user_id, filename=path.name, source=path)
     except OSError as error:

@@ -69,7 +69,7 @@ class OuterSandbox:
             words += ["--perms", "0755", "--dir", path]
         for path in _SYSTEM_FILES:
             words += ["--ro-bind-try", path, path]
-        for path in self._write_invented():
+        for path in _INVENTED_FILES:
             words += ["--ro-bind", str(self.invented / Path(path).name), path]
         words += ["--ro-bind", str(self.environment.path), SANDBOX_ENV]
         if not base.is_relative_to("/usr"):
@@ -106,14 +106,18 @@ class OuterSandbox:
             **self.environment.environ,
         }
 
-    def _write_invented(self) -> list[str]:
+    def write_invented(self) -> None:
+        """Write the files of /etc that the sandbox makes up.
+
+        Raises:
+            OSError: they can't be written.
+        """
         self.invented.mkdir(parents=True, exist_ok=True)
         self.invented.chmod(0o755)
         for path, text in _INVENTED_FILES.items():
             file = self.invented / Path(path).name
             file.write_text(text)
             file.chmod(0o644)
-        return list(_INVENTED_FILES)
 
 
 def find_bwrap() -> Path:

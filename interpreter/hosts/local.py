@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import kernel_startup
-from interpreter.errors import DataDirectoryUnusable, KernelStartFailed, SandboxUnavailable
+from interpreter.errors import DataDirectoryUnusable, HostError, KernelStartFailed
 from interpreter.files import StoredFile
 from interpreter.hosts import processes, slots
 from interpreter.hosts.base import HostedKernel, KernelExit, Resources, WorkingDirectory
@@ -115,11 +115,6 @@ class LocalKernelHost:
             root=kernel_env_dir, python=kernel_python, on_progress=on_progress
         )
         sessions = data_dir / "sessions"
-        try:
-            await asyncio.to_thread(_clear_slots, sessions)
-        except OSError as error:
-            reason = f"{sessions.name}: {error.strerror or error}"
-            raise DataDirectoryUnusable(data_dir, reason) from error
         sandbox = OuterSandbox(
             bwrap=find_bwrap(),
             environment=environment,
@@ -127,6 +122,13 @@ class LocalKernelHost:
             sessions=sessions,
             invented=data_dir / "etc",
         )
+        try:
+            await asyncio.to_thread(_clear_slots, sessions)
+            await asyncio.to_thread(sandbox.write_invented)
+        except OSError as error:
+            where = Path(error.filename or sessions).name
+            reason = f"{where}: {error.strerror or error}"
+            raise DataDirectoryUnusable(data_dir, reason) from error
         with environment.hold(), _ShortPath(sessions) as socket_root:
             host = cls(
                 limits=limits,
@@ -393,8 +395,8 @@ class LocalKernelHost:
     async def _start_early(self) -> None:
         try:
             await self._running_server()
-        except SandboxUnavailable as error:
-            log.error("the sandbox could not be started", reason=error.reason)
+        except HostError as error:  # the first cell tries again, and says so
+            log.error("the fork server could not be started", reason=str(error))
         else:
             self._fill_spares()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from interpreter import (
     OnInput,
     OnOutput,
     Output,
+    Settings,
     SkippedArtifact,
     StoredFile,
     StoredFileNotFound,
@@ -29,6 +30,7 @@ from interpreter import (
     Variable,
 )
 from interpreter.execution import Status
+from interpreter.files import FileEvent, shown_name
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63f8cf"
@@ -59,14 +61,31 @@ class FakeFiles:
     def __init__(self) -> None:
         self.stored: list[StoredFile] = []
         self.saves = 0
+        self.cap = 20
         self.refusal: InterpreterError | None = None
+        self._callbacks: list[Callable[[FileEvent], None]] = []
+
+    def subscribe(self, callback: Callable[[FileEvent], None]) -> None:
+        self._callbacks.append(callback)
+
+    def unsubscribe(self, callback: Callable[[FileEvent], None]) -> None:
+        self._callbacks.remove(callback)
+
+    def remove(self, file: StoredFile) -> None:
+        """Remove a file for whatever reason, and say so."""
+        self.stored.remove(file)
+        for callback in self._callbacks:
+            callback(FileEvent("deleted", file))
 
     async def save(self, *, user_id: str, filename: str, source: Path) -> StoredFile:
         if self.refusal:
             raise self.refusal
         self.saves += 1
-        file = replace(stored_file(f"id{self.saves}", filename, path=source), user_id=user_id)
+        name = shown_name(filename)
+        file = replace(stored_file(f"id{self.saves}", name, path=source), user_id=user_id)
         self.stored.append(file)
+        if len(self.stored) > self.cap:
+            self.remove(self.stored[0])
         return file
 
     async def list(self, *, user_id: str) -> tuple[StoredFile, ...]:
@@ -81,7 +100,7 @@ class FakeFiles:
     async def delete(self, *, user_id: str, file_id: str) -> StoredFile:
         for file in self.stored:
             if file.file_id == file_id:
-                self.stored.remove(file)
+                self.remove(file)
                 return file
         raise StoredFileNotFound(file_id)
 
@@ -97,6 +116,7 @@ class FakeSession:
         self.answers: list[str] = []
         self.running = asyncio.Event()
         self.stopped = asyncio.Event()
+        self.on_execute: Callable[[], object] = lambda: None
         self.completions = Completion((), 0, 0)
         self.named: tuple[Variable, ...] = ()
         self.refusal: InterpreterError | None = None
@@ -158,6 +178,7 @@ class FakeSession:
         self.ran.append(code)
         self._count += 1
         self.running.set()
+        self.on_execute()
         execution = self._scripts.get(code) or Execution(status="ok", code=code)
         for output in self._events.get(code, ()):
             waiting = on_output(output) if on_output else None
@@ -200,6 +221,7 @@ class FakeService:
     """A service with one session."""
 
     def __init__(self) -> None:
+        self.settings = Settings(data_dir=Path("/nowhere"))
         self.files = FakeFiles()
         self.only_session = FakeSession()
         self.live: tuple[KernelInfo, ...] = ()

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -193,6 +193,49 @@ async def test_the_same_file_again_is_not_stored_twice(typist: Typist, tmp_path:
     assert typist.service.files.saves == 1
 
 
+async def test_the_same_file_is_recognised_though_its_name_is_shown_differently(
+    typist: Typist, tmp_path: Path
+) -> None:
+    (tmp_path / "new\nline.csv").write_text("a")
+    await typist.leaves(f":upload {tmp_path}/new*.csv\r:upload {tmp_path}/new*.csv\r")
+    assert typist.service.files.saves == 1
+
+
+async def test_what_an_upload_pushes_out_is_named(typist: Typist, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "b.csv").write_text("b")
+    typist.service.files.cap = 1
+    seen = await typist.leaves(f":upload {tmp_path}/a.csv {tmp_path}/b.csv\r")
+    assert seen.endswith(
+        'b.csv (1 byte): load_file("id2")\n'
+        "a.csv (id id1) went: 20 files are the most that are kept.\n"
+    )
+
+
+async def test_what_a_cell_s_file_pushes_out_is_named(typist: Typist) -> None:
+    old = stored_file("id1", "old\x1b.csv")
+    typist.service.files.stored = [old]
+    typist.session.on_execute = lambda: typist.service.files.remove(old)
+    seen = await typist.leaves("1\r")
+    assert seen == "old\u241b.csv (id id1) went: 20 files are the most that are kept.\n\n"
+
+
+async def test_what_expires_or_is_another_s_meanwhile_is_not_called_pushed_out(
+    typist: Typist,
+) -> None:
+    expired = replace(stored_file("id1", "a.csv"), expires_at=datetime.now(UTC))
+    others = replace(stored_file("id2", "b.csv"), user_id="other")
+    files = typist.service.files
+    files.stored = [expired, others]
+    typist.session.on_execute = lambda: [files.remove(file) for file in (expired, others)]
+    assert await typist.leaves("1\r") == "\n"
+
+
+async def test_what_is_deleted_is_not_called_pushed_out(typist: Typist) -> None:
+    typist.service.files.stored = [stored_file("id1", "a.csv")]
+    assert await typist.leaves(":delete a.csv\r") == "deleted a.csv (id1)\n"
+
+
 async def test_a_changed_file_is_stored_again(typist: Typist, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a")
@@ -313,11 +356,12 @@ async def test_a_notebook_is_never_written_over_something_else(
     assert (tmp_path / "mine.ipynb").read_text() == "precious"
 
 
-async def test_a_notebook_that_can_t_be_written_is_one_sentence(typist: Typist) -> None:
-    seen = await typist.leaves(":export /nowhere/x.ipynb\r")
-    assert seen.startswith("'/nowhere") and seen.endswith(
-        "can't be written: No such file or directory.\n"
-    )
+@pytest.mark.parametrize("target", ["/nowhere/x.ipynb", "/nowhere/x"])
+async def test_a_notebook_that_can_t_be_written_is_one_sentence(
+    typist: Typist, target: str
+) -> None:
+    seen = await typist.leaves(f":export {target}\r")
+    assert seen == "'/nowhere/x.ipynb' can't be written: No such file or directory.\n"
 
 
 async def test_what_a_cell_prints_can_t_command_the_terminal(typist: Typist) -> None:

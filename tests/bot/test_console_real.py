@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,28 @@ def test_ctrl_c_interrupts_and_the_variables_stay(terminal: Terminal) -> None:
     terminal.expect("Out[2]: 17")
 
 
+def test_through_make_an_interrupted_cell_is_no_failure(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    python = ROOT / ".venv" / "bin" / "python"
+    is_current = (str(python), "-I", "-S", str(ROOT / ".make" / "setup.py"), "--is-current")
+    if not shutil.which("make") or not python.exists() or subprocess.run(is_current).returncode:
+        pytest.skip("make has not set up .venv here")
+    make = f"import os; os.execvp('make', ['make', '-C', {str(ROOT)!r}, 'run'])"
+    with program_in_terminal("-c", make, cwd=tmp_path, environment=environment) as terminal:
+        terminal.expect("In [1]:", timeout_s=200)
+        terminal.type("print('run' + 'ning', flush=True); import time; time.sleep(600)\r")
+        terminal.expect("running\r\n")
+        terminal.type("\x1a\x03")  # Ctrl-Z would stop it where no shell sees it
+        terminal.expect("KeyboardInterrupt")
+        terminal.expect("In [2]:")
+        terminal.type("1 + 1\r")
+        terminal.expect("Out[2]: 2")
+        terminal.expect("In [3]:")
+        terminal.type("\x04")
+        assert terminal.ends() == 0, terminal.seen
+
+
 def test_ctrl_c_twice_restarts_a_kernel_that_doesn_t_listen(terminal: Terminal) -> None:
     terminal.type("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); gone = 1\x0f")
     terminal.type("print('run' + 'ning', flush=True)\x0fwhile True: pass\x1b\r")
@@ -231,6 +254,19 @@ def test_a_file_of_cells_is_run_without_a_terminal(
     assert lines[-1] == "7"
     assert (tmp_path / "out" / "cell-2-figure-1.png").read_bytes().startswith(PNG_SIGNATURE)
     assert code_cells(tmp_path / "o.ipynb")[-2:] == ["ax = df.plot();", "int(df.amount.sum())"]
+
+
+def test_a_run_names_the_files_that_are_pushed_out(
+    tmp_path: Path, environment: dict[str, str], sales: Path
+) -> None:
+    (tmp_path / "b.csv").write_text("b")
+    words = ["--file", "sales.csv", "--file", "b.csv"]
+    limited = {**environment, "MAX_FILES_PER_USER": "1"}
+    done = run_batch(tmp_path, limited, *words, stdin="open('c.txt', 'w').write('c')")
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if " went: " in line]
+    assert [line.split()[0] for line in told] == ["sales.csv", "b.csv"]
+    assert all(line.endswith(" went: 1 file is the most that is kept.") for line in told)
 
 
 def test_the_exit_status_tells_what_failed(tmp_path: Path, environment: dict[str, str]) -> None:

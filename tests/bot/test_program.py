@@ -3,9 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from bot.__main__ import main
+from interpreter import Interpreter
+from tests.bot.fakes import FakeService
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +46,8 @@ def run_program(
         ([], "", "There are no cells in standard input; "),
         (["--run", "-"], "# %%\n\n", "There are no cells in standard input; "),
         (["--run", "-", "--file", "no.csv"], "1", "There is no file 'no.csv'."),
+        (["--export", "no/x.ipynb"], "1", "'no/x.ipynb' can't be written: No such file or dir"),
+        (["--export", "."], "1", "'.' is a directory; name the notebook in it."),
     ],
 )
 def test_what_can_t_be_done_is_one_sentence_and_status_2(
@@ -51,6 +59,50 @@ def test_what_can_t_be_done_is_one_sentence_and_status_2(
     assert done.stderr.startswith(sentence)
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists(), "nothing was started"
+
+
+def test_a_notebook_is_never_exported_over_something_else(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.ipynb"
+    mine.write_text("precious")
+    done = run_program(tmp_path, "--export", "mine.ipynb", stdin="1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "'mine.ipynb' exists already; choose another name.\n"
+    assert mine.read_text() == "precious"
+    assert not (tmp_path / "data").exists(), "nothing was started"
+
+
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    (tmp_path / "cells.py").write_text("1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return main(["--run", "cells.py"])
+
+
+def test_what_the_system_refuses_at_the_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def refused(*_: object, **__: object) -> AsyncIterator[FakeService]:
+        Path("missing").stat()
+        yield FakeService()
+
+    monkeypatch.setattr(Interpreter, "open", refused)
+    assert start(tmp_path, monkeypatch) == 2
+    assert capsys.readouterr() == ("", "No such file or directory: 'missing'.\n")
+
+
+def test_a_fault_in_the_middle_isn_t_taken_for_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def opened(*_: object, **__: object) -> AsyncIterator[FakeService]:
+        service = FakeService()
+        service.only_session.on_execute = Path("missing").stat
+        yield service
+
+    monkeypatch.setattr(Interpreter, "open", opened)
+    with pytest.raises(FileNotFoundError):
+        start(tmp_path, monkeypatch)
 
 
 def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ import pytest
 from pydantic import SecretStr
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import database_address, open_database, unavailable
@@ -157,8 +164,9 @@ async def test_embedded_server_ends_with_a_killed_service(embedded: Settings) ->
 
 
 async def test_server_that_outlived_a_killed_service_is_ended_by_the_next(
-    embedded: Settings,
+    embedded: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "interpreter.embedded_server")
     with service_of_its_own(embedded) as service:
         pid = server_pid(embedded)
         os.kill(pid, signal.SIGSTOP)  # Deaf to everything but SIGKILL.
@@ -168,6 +176,8 @@ async def test_server_that_outlived_a_killed_service_is_ended_by_the_next(
         async with open_database(embedded) as database:
             assert await database["things"].count_documents({"kept": True}) == 1
         assert ended(pid)
+    (record,) = [record for record in caplog.records if "left over" in record.message]
+    assert record.levelno == logging.INFO  # It is dealt with: nothing to warn a person of.
 
 
 async def test_process_that_was_given_the_pid_of_a_former_server_is_left_alone(
@@ -205,6 +215,7 @@ async def test_crash_of_the_embedded_server_is_noticed_and_said(embedded: Settin
     said = str(unavailable(embedded, raised.value))
     assert "\n" not in said
     assert "topology" not in said.lower()
+    assert said.endswith("its server has ended or no longer answers; restart the service.")
     # And the next start finds everything in order.
     async with open_database(embedded):
         pass
@@ -257,6 +268,58 @@ async def test_embedded_database_that_cannot_start_says_why(embedded: Settings) 
     assert "\n" not in str(raised.value)
 
 
+def put_file_in_place_of_the_directory(database: Path) -> None:
+    database.write_text("in the way")
+
+
+def put_directory_in_place_of_the_record(database: Path) -> None:
+    (database / "server.json").mkdir(parents=True)
+
+
+def put_directory_in_place_of_the_password(database: Path) -> None:
+    (database / "storage").mkdir(parents=True)
+    (database / "password").mkdir()
+
+
+def fill_the_disk_under_the_password(database: Path) -> None:
+    database.mkdir()
+    (database / "password").symlink_to("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        (put_file_in_place_of_the_directory, r"File exists \('.*database'\); move away what"),
+        (put_directory_in_place_of_the_record, r"Is a directory \('.*json'\); move away what"),
+        (put_directory_in_place_of_the_password, r"Is a directory \('.*word'\); move away what"),
+        (fill_the_disk_under_the_password, "No space left on device; free some space"),
+    ],
+)
+async def test_disk_that_refuses_the_embedded_database_is_one_sentence(
+    embedded: Settings, prepare: Callable[[Path], None], reason: str
+) -> None:
+    embedded.data_dir.mkdir()
+    prepare(embedded.data_dir / "database")
+    with pytest.raises(DatabaseUnavailable, match=f"it did not start: {reason}") as raised:
+        async with open_database(embedded):
+            pass
+    assert "Errno" not in str(raised.value)
+    assert raised.value.uri == database_address(embedded)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root is refused nothing")
+async def test_embedded_database_without_permissions_says_what_to_do(embedded: Settings) -> None:
+    directory = embedded.data_dir / "database"
+    directory.mkdir(parents=True)
+    directory.chmod(0)
+    try:
+        with pytest.raises(DatabaseUnavailable, match=r"Permission denied .*; give the user"):
+            async with open_database(embedded):
+                pass
+    finally:
+        directory.chmod(0o700)
+
+
 async def test_start_of_the_embedded_database_is_told(embedded: Settings) -> None:
     told: list[str] = []
     async with open_database(embedded, told.append):
@@ -284,6 +347,33 @@ async def test_unreachable_database_is_one_sentence_without_credentials() -> Non
     assert "Connection refused" in text
     for hidden in ("\n", "hunter2", "me:", "authSource", "Topology", "configured"):
         assert hidden not in text
+
+
+@pytest.mark.usefixtures("sockets_may_be_left")
+async def test_piece_of_a_password_that_passes_for_a_host_is_not_said() -> None:
+    settings = Settings(mongodb_uri=SecretStr("mongodb://me:hun@127.0.0.1:9/ter2@db:99999"))
+    with pytest.raises(DatabaseUnavailable) as raised:
+        async with open_database(settings):
+            pass
+    assert str(raised.value) == (
+        "The database mongodb://db:99999 is not available: nothing answered within 5 s; "
+        "any of : / ? [ ] @ % in the user name or password must be percent-encoded."
+    )
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p/ss", "p?ss", "p@ss/w"])
+@pytest.mark.parametrize(
+    "error", [ServerSelectionTimeoutError, AutoReconnect, ConfigurationError, OperationFailure]
+)
+def test_no_error_tells_a_piece_of_a_password_that_is_not_encoded(
+    password: str, error: type[PyMongoError]
+) -> None:
+    settings = Settings(mongodb_uri=SecretStr(f"mongodb://me:{password}@db"))
+    said = str(unavailable(settings, error("ss:27017: Name or service not known")))
+    assert "ss:27017" not in said
+    assert "percent-encoded" in said
 
 
 @pytest.mark.usefixtures("sockets_may_be_left")

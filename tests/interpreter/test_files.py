@@ -610,6 +610,54 @@ async def test_clean_up_runs_by_itself_and_survives_a_failure(
         assert not await asyncio.to_thread(file.file_path.exists)
 
 
+@pytest.mark.parametrize("saved", ["before the start", "while the store sleeps"])
+async def test_expiry_is_told_when_it_comes_not_with_the_next_clean_up(
+    settings: Settings, database: Database, saved: str
+) -> None:
+    files: list[StoredFile] = []
+    told = asyncio.Event()
+
+    def follow(event: FileEvent) -> None:
+        if event.kind == "deleted":
+            assert event.file == files[0]
+            told.set()
+
+    brief = Settings(
+        **{**dict(settings), "file_retention_hours": 0.0005, "cleanup_interval_s": 100_000}
+    )
+    if saved == "before the start":
+        async with FileStore.open(brief, database=database) as store:
+            files.append(await save(store))
+    async with FileStore.open(brief, database=database) as store:
+        store.subscribe(follow)
+        if not files:
+            files.append(await save(store))
+        await told.wait()
+        assert on_disk(settings) == set()
+        assert await records(database) == []
+
+
+async def test_only_what_is_expired_goes_between_clean_ups(
+    store: FileStore, clock: Clock, settings: Settings
+) -> None:
+    assert await store._remove_expired() == 48 * 3600
+    await save(store, "old")
+    clock.forward(hours=1)
+    for user_id in ("42", "7"):
+        kept = await store.save(user_id=user_id, filename="new", source=b"")
+    orphan = kept.file_path.with_name("abcdefghjkmn.csv")
+    orphan.write_text("the clean-up's matter")
+    assert await store._remove_expired() == 47 * 3600
+    clock.forward(hours=47, milliseconds=-1)
+    assert await store._remove_expired() == 1  # Not 1 ms.
+    clock.forward(milliseconds=1)
+    assert await store._remove_expired() == 1
+    assert await names(store) == await names(store, "7") == ["new"]
+    assert len(on_disk(settings)) == 3
+    assert orphan.exists()
+    assert await store._remove_expired() == 3600
+
+
 # --- crashes ----------------------------------------------------------------------------------
 
 POINTS = ("created", "written", "synced", "renamed", "recording", "recorded", "record deleted")

@@ -164,10 +164,28 @@ async def test_files_and_nothing_else_stay_after_the_service_ends(tmp_path: Path
         assert (await session.execute(f"load_file('{stored.file_id}')")).text == "'kept'"
 
 
-async def test_data_directory_with_something_else_in_it_is_explained(tmp_path: Path) -> None:
+async def test_expired_file_is_gone_from_a_live_kernel(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data", file_retention_hours=3 / 3600, cleanup_interval_s=3600
+    )
+    async with Interpreter.open(settings) as service:
+        session = await service.session(user_id="1")
+        await session.execute("1")
+        expired = asyncio.Event()
+        service.files.subscribe(lambda event: expired.set() if event.kind == "deleted" else None)
+        await service.files.save(user_id="1", filename="a.txt", source=b"a")
+        assert (await session.execute("len(FILES)")).text == "1"
+        await expired.wait()
+        assert (await session.execute("len(FILES)")).text == "0"
+
+
+@pytest.mark.parametrize("name", ["sessions", "etc"])
+async def test_data_directory_with_something_else_in_it_is_explained(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "sessions").write_text("not a directory")
-    with pytest.raises(DataDirectoryUnusable, match="sessions: File exists"):
+    (tmp_path / "data" / name).write_text("not a directory")
+    with pytest.raises(DataDirectoryUnusable, match=f"{name}: File exists"):
         async with Interpreter.open(Settings(data_dir=tmp_path / "data")):
             pass
 
