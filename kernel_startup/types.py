@@ -315,6 +315,8 @@ def type_of_name(name: str) -> FileType:
 _MAX_NAME_BYTES = 255
 #: A suffix longer than this isn't one, and is cut like the rest of the name.
 _MAX_SUFFIX_BYTES = 40
+# Blanks of any script and points: no system likes them at the end of a name.
+_TRAILING = re.compile(r"[\s.]+\Z")
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 #: Marks that turn the direction of writing: "gpj.exe" can be made to read "exe.jpg".
 _BIDI_CONTROLS = frozenset(
@@ -344,9 +346,9 @@ def safe_name(filename: str) -> str:
 
 
 def _as_safe(name: str) -> str:
-    if not name.strip(". "):
+    name = _TRAILING.sub("", name)
+    if not name:
         return "file"
-    name = name.rstrip(". ")
     if _WINDOWS_DEVICES.match(name):
         name = f"_{name}"
     return _cut(name)
@@ -357,7 +359,7 @@ def _cut(name: str) -> str:
         return name
     stem, suffix = _split_suffix(name)
     room = _MAX_NAME_BYTES - len(suffix.encode())
-    return stem.encode()[:room].decode(errors="ignore").rstrip(". ") + suffix
+    return _TRAILING.sub("", stem.encode()[:room].decode(errors="ignore")) + suffix
 
 
 def _split_suffix(name: str) -> tuple[str, str]:

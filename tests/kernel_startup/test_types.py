@@ -99,6 +99,7 @@ def test_safe_name_can_lie_in_a_directory(name: str) -> None:
 
 
 @given(_names)
+@example("0" * 84 + "\xa0" * 86 + "0")  # cutting it leaves blanks at the end
 def test_safe_name_is_its_own_safe_name(name: str) -> None:
     assert safe_name(safe_name(name)) == safe_name(name)
 
