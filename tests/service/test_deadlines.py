@@ -138,8 +138,8 @@ async def test_cells_that_end_near_their_deadline_lose_nothing(session: Session)
     assert (await session.execute("kept")).text == "1"
 
 
-async def test_clock_runs_while_a_thread_asks_in_vain(session: Session) -> None:
-    """A question the person answers in time can't hold the clock for ever."""
+async def test_clock_runs_on_between_quick_answers(session: Session) -> None:
+    """Asking again and again, always answered in time, does not keep a cell going for ever."""
 
     async def answer(prompt: str, password: bool) -> str:
         await asyncio.sleep(0.3)
@@ -189,7 +189,7 @@ async def test_interrupt_while_a_person_is_asked_ends_the_question(session: Sess
     await dropped.wait()
 
 
-async def test_questions_of_several_threads_are_asked_one_after_the_other(
+async def test_several_questions_each_get_their_own_answer(
     session: Session,
 ) -> None:
     async def answer(prompt: str, password: bool) -> str:
