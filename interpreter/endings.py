@@ -3,6 +3,7 @@
 from interpreter.execution import SkippedArtifact, Status
 from interpreter.hosts.base import KernelExit
 from interpreter.kernel import CellEnd
+from interpreter.limits import Limits
 
 _SIGNAL_NAMES = {
     4: "an illegal instruction",
@@ -14,6 +15,7 @@ _SIGNAL_NAMES = {
     15: "signal 15 (terminate)",
 }
 _MOST_NAMED_FILES = 3
+_DISK_CAUSES = ("room", "files", "disk")
 
 CLOSED = "The session was closed while the cell ran."
 RESTARTED = "The kernel was restarted while the cell ran: the variables are gone."
@@ -38,7 +40,7 @@ def status_of(end: CellEnd) -> Status:
 
 
 def sentence_about(
-    end: CellEnd, *, timeout_s: float, input_timeout_s: float, memory_bytes: int
+    end: CellEnd, *, timeout_s: float, input_timeout_s: float, limits: Limits
 ) -> str | None:
     """What a person should know about how the cell ended; None if nothing needs saying.
 
@@ -46,7 +48,7 @@ def sentence_about(
         end: how it ended.
         timeout_s: the deadline it had, in seconds.
         input_timeout_s: how long an answer to its ``input()`` could take, in seconds.
-        memory_bytes: the kernel's memory limit.
+        limits: the kernel's.
     """
     if end.timed_out:
         limit = f"{timeout_s:g} s"
@@ -57,9 +59,12 @@ def sentence_about(
             "kernel was replaced by a new one: the variables are gone, the files are still there."
         )
     if end.exit is not None:
-        how = sentence_about_death(end.exit, memory_bytes=memory_bytes)
+        how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
-        return f"{how} The variables are gone; the files are still there.{lost}"
+        files = "the files are still there"
+        if end.exit.cause in _DISK_CAUSES:
+            files = "the files it wrote last are, too, and those of before are still there"
+        return f"{how} The variables are gone; {files}.{lost}"
     if end.input_timed_out:
         waited = f"{input_timeout_s:g} s"
         return f"Nobody answered the cell's input() within {waited}, so it was interrupted."
@@ -73,22 +78,33 @@ def sentence_about(
     return None
 
 
-def sentence_about_death(how: KernelExit, *, memory_bytes: int) -> str:
+def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:
     """Why a kernel ended.
 
     Args:
         how: what its host reported.
-        memory_bytes: the kernel's memory limit.
+        limits: the kernel's.
     """
-    if how.cause == "memory":
-        limit = f"{memory_bytes / (1 << 20):g} MB"
-        return f"The kernel was ended because it used more memory than its limit of {limit}."
     if how.cause == "signal" and how.signal is not None:
         name = _SIGNAL_NAMES.get(how.signal, f"signal {how.signal}")
         return f"The kernel was ended by {name}."
     if how.cause == "exited":
         return f"The kernel ended itself (exit status {how.code})."
-    return "The kernel was stopped."
+    reason = {
+        "memory": f"it used more memory than its limit of {_megabytes(limits.memory_bytes)}",
+        "room": f"its files took more room than its limit of {_megabytes(limits.disk_bytes)}",
+        "files": f"it made more files than its limit of {limits.disk_files}",
+        "processes": f"it had more processes than its limit of {limits.processes}",
+        "machine": "all kernels together used more memory than this machine has for them",
+        "disk": "the disk of this machine is nearly full, and it was writing most to it",
+    }.get(how.cause)
+    return (
+        "The kernel was stopped." if reason is None else f"The kernel was ended because {reason}."
+    )
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):g} MB"
 
 
 def sentence_about_skipped(skipped: tuple[SkippedArtifact, ...]) -> str | None:

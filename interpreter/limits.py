@@ -1,6 +1,9 @@
 """Limits: the numbers of a kernel's confinement."""
 
 from dataclasses import dataclass
+from typing import Self
+
+from interpreter.settings import Settings
 
 _MIB = 1 << 20
 
@@ -12,21 +15,43 @@ class Limits:
     Attributes:
         memory_bytes: memory of the kernel and all it starts, together.
         processes: processes and threads at a time.
+        cpu_percent: processor time, in percent of one processor.
         open_files: open files of one process.
         file_bytes: size of one file that it writes.
         tmp_bytes: size of its private /tmp, which counts as memory.
         shm_bytes: size of its private /dev/shm, which counts as memory.
+        disk_bytes: room that its working directory and home take together.
+        disk_files: files and directories in them.
         output_chars: characters of a cell's output that are sent as they come; as many more are
             kept for its end, and what is between is counted.
     """
 
     memory_bytes: int = 1024 * _MIB
     processes: int = 64
+    cpu_percent: int = 100
     open_files: int = 1024
     file_bytes: int = 500 * _MIB
     tmp_bytes: int = 256 * _MIB
     shm_bytes: int = 256 * _MIB
+    disk_bytes: int = 500 * _MIB
+    disk_files: int = 50_000
     output_chars: int = 200_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that an operator has set."""
+        return cls(
+            memory_bytes=settings.kernel_memory_bytes,
+            processes=settings.kernel_processes,
+            cpu_percent=settings.kernel_cpu_percent,
+            open_files=settings.kernel_open_files,
+            file_bytes=settings.kernel_file_bytes,
+            tmp_bytes=settings.kernel_tmp_bytes,
+            shm_bytes=settings.kernel_tmp_bytes,
+            disk_bytes=settings.working_directory_bytes,
+            disk_files=settings.working_directory_files,
+            output_chars=settings.max_output_chars,
+        )
 
     def for_kernel(self) -> dict[str, int]:
         """The numbers that the fork server sets."""

@@ -1,7 +1,6 @@
 """Interpreter: the service as a library user or a front end meets it."""
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from interpreter.database import open_database
 from interpreter.errors import DatabaseUnavailable, NoCapacity, SessionClosed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
+from interpreter.hosts.cgroup import machine_memory_bytes
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.kernel import make_context
@@ -65,7 +65,7 @@ class Interpreter:
         self._context = context
         self._sessions: dict[str, Session] = {}
         self._closed = False
-        self._max_kernels = settings.max_kernels or _kernels_for_this_machine()
+        self._max_kernels = settings.max_kernels or kernels_for_this_machine()
 
     @classmethod
     @asynccontextmanager
@@ -196,11 +196,8 @@ def _local_host(
     return LocalKernelHost.open(
         data_dir=settings.data_dir,
         kernel_env_dir=settings.kernel_env_dir,
-        limits=Limits(
-            memory_bytes=settings.kernel_memory_bytes,
-            processes=settings.kernel_processes,
-            output_chars=settings.max_output_chars,
-        ),
+        limits=Limits.of(settings),
+        sandbox=settings.sandbox,
         kernel_python=settings.kernel_python,
         kernel_uid=settings.kernel_uid,
         spare_kernels=settings.warm_kernels,
@@ -208,6 +205,6 @@ def _local_host(
     )
 
 
-def _kernels_for_this_machine() -> int:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(2, int(memory * _MEMORY_SHARE / _TYPICAL_KERNEL_BYTES))
+def kernels_for_this_machine() -> int:
+    """How many kernels may live at once where nothing is set: as many as memory allows."""
+    return max(2, int(machine_memory_bytes() * _MEMORY_SHARE / _TYPICAL_KERNEL_BYTES))

@@ -19,6 +19,7 @@ from interpreter.files import FileEvent, FileStore
 from interpreter.hosts.base import KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
+from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
@@ -369,7 +370,7 @@ class Session:
             end,
             timeout_s=timeout_s,
             input_timeout_s=self._settings.input_timeout_s,
-            memory_bytes=self._settings.kernel_memory_bytes,
+            limits=Limits.of(self._settings),
         )
 
     def _never_begun(self, code: str, gone: str | None, queue_s: float) -> Execution:
@@ -407,8 +408,8 @@ class Session:
                 raise SessionClosed(self.user_id)
             kernel = self._kernel
             if kernel is not None and kernel.exit.done():
-                limit = self._settings.kernel_memory_bytes
-                how = endings.sentence_about_death(kernel.exit.result(), memory_bytes=limit)
+                limits = Limits.of(self._settings)
+                how = endings.sentence_about_death(kernel.exit.result(), limits=limits)
                 self._state_gone = f"{how} The variables of before are gone."
                 await self._end_kernel()
                 kernel = None

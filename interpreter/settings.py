@@ -31,6 +31,7 @@ from interpreter.errors import SettingProblem, SettingsError
 __all__ = ["SettingDocumentation", "Settings"]
 
 MIB = 1 << 20
+_SANDBOXES = ("auto", "namespaces", "landlock", "none")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -125,6 +126,12 @@ def _log_level(name: str) -> str:
     if name.upper() not in _LOG_LEVELS:
         raise ValueError("no such level")
     return name.upper()
+
+
+def _sandbox(name: str) -> str:
+    if name.lower() not in _SANDBOXES:
+        raise ValueError("no such sandbox")
+    return name.lower()
 
 
 def _database_name(name: str) -> str:
@@ -285,6 +292,68 @@ class Settings(BaseSettings):
         description="How many processes and threads one kernel may have; a kernel itself needs "
         "about 14.",
     )
+    kernel_cpu_percent: Annotated[
+        int,
+        Field(ge=5, le=100_000),
+        _Variable(
+            "KERNEL_CPU_PERCENT", "a whole number from 5 to 100000", unit="percent of one processor"
+        ),
+    ] = Field(
+        default=100,
+        description="How much processor time one kernel may use, in percent of one processor: 200 "
+        "is two processors all the time. Kernels that want more than there is share it evenly.",
+    )
+    kernel_open_files: Annotated[
+        int,
+        Field(ge=64, le=65_536),
+        _Variable("KERNEL_MAX_OPEN_FILES", "a whole number from 64 to 65536", unit="files"),
+    ] = Field(default=1024, description="How many files one process of a kernel may have open.")
+    kernel_file_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "KERNEL_FILE_SIZE_MB",
+            "a number of MiB, 1 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(default=500 * MIB, description="How large one file may be that a cell writes.")
+    kernel_tmp_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "KERNEL_TMP_MB", "a number of MiB, 1 or more", unit="MiB", field_unit="bytes", scale=MIB
+        ),
+    ] = Field(
+        default=256 * MIB,
+        description="How large a kernel's private /tmp may be, and its shared memory as well. Both "
+        "count as memory.",
+    )
+    working_directory_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "WORKING_DIRECTORY_MB",
+            "a number of MiB, 1 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(
+        default=500 * MIB,
+        description="How much room a user's working directory and home may take together; a kernel "
+        "that goes on writing is stopped.",
+    )
+    working_directory_files: Annotated[
+        int,
+        Field(ge=100, le=10_000_000),
+        _Variable("WORKING_DIRECTORY_FILES", "a whole number from 100 to 10000000", unit="files"),
+    ] = Field(
+        default=50_000,
+        description="How many files and directories those may hold; a kernel that goes on making "
+        "them is stopped.",
+    )
     kernel_idle_s: Annotated[
         float,
         Field(allow_inf_nan=False),
@@ -331,6 +400,25 @@ class Settings(BaseSettings):
         _bytes(1),
         _Variable("MAX_ARTIFACTS_MB", _POSITIVE, unit="MiB", field_unit="bytes", scale=MIB),
     ] = Field(default=100 * MIB, description="How large the files of one cell may be together.")
+    sandbox: Annotated[
+        str,
+        AfterValidator(_sandbox),
+        _Variable("SANDBOX", "one of " + ", ".join(_SANDBOXES)),
+    ] = Field(
+        default="namespaces",
+        description="What confines kernels: namespaces (the strongest); landlock, for containers "
+        "that refuse namespaces; auto, the strongest of the two that works here; or none: then "
+        "whoever runs code can do all that this account can. `python -m interpreter doctor` tells "
+        "what works.",
+    )
+    review_code: Annotated[
+        bool,
+        _Variable("REVIEW_CODE", "true or false"),
+    ] = Field(
+        default=True,
+        description="Whether a cell is read before it runs, and answered at once where it can't "
+        "work here, such as a download. Protects nobody: the sandbox does.",
+    )
     kernel_python: Annotated[
         Path | None,
         AfterValidator(lambda path: path and _directory(path)),

@@ -13,7 +13,7 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,10 +36,14 @@ _MS_PRIVATE = 1 << 18
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_SECCOMP_MODE_FILTER = 2
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -161,9 +165,19 @@ def drop_privileges() -> None:
     """Give up every capability, and the means to get one back, for this and all later threads."""
     os.setresgid(INSIDE_GID, INSIDE_GID, INSIDE_GID)
     os.setresuid(INSIDE_UID, INSIDE_UID, INSIDE_UID)
+    drop_bounding_set()
+    drop_capabilities()
+
+
+def drop_bounding_set() -> None:
+    """Give up the means to get a capability back through a program. Needs CAP_SETPCAP."""
     last = int(_read("/proc/sys/kernel/cap_last_cap"))
     for capability in range(last + 1):
         _prctl(_PR_CAPBSET_DROP, capability, what=f"drop capability {capability}")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, and forbid gaining any by running a program."""
     _check(
         _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0),
         "clear ambient capabilities",
@@ -172,6 +186,31 @@ def drop_privileges() -> None:
     nothing = struct.pack("=6I", 0, 0, 0, 0, 0, 0)
     _check(_libc.capset(header, nothing), "drop capabilities")
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, what="no new privileges")
+
+
+class _SockFprog(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def load_filters(programs: Iterable[bytes]) -> None:
+    """Load seccomp filters for this process and all that it starts. Needs no-new-privs.
+
+    The last one may refuse to load another: they are loaded in the given order.
+
+    Args:
+        programs: each an array of ``struct sock_filter``.
+    """
+    for program in programs:
+        loaded = _SockFprog(len(program) // 8, program)
+        result = _libc.prctl(
+            _PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(loaded), 0, 0
+        )
+        _check(result, "load a seccomp filter")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, where there is no pid namespace."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, what="adopt orphans")
 
 
 def _read(path: str) -> str:

@@ -29,6 +29,15 @@ class Files(Mapping[str, str]):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root)
 
+    @property
+    def root(self) -> Path:
+        """The directory that they are in."""
+        return self._root
+
+    def move_to(self, root: str | os.PathLike[str]) -> None:
+        """Look in another directory from now on; for the start of a kernel."""
+        self._root = Path(root)
+
     def __getitem__(self, file_id: str) -> str:
         path = self._path(file_id)
         if path is None:

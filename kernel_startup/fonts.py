@@ -6,7 +6,6 @@ Sans comes first and looks as people expect; after it one family for each script
 
 import importlib.metadata
 import os
-import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,9 @@ DISTRIBUTIONS = ("manimgx-fonts", "noto-cjk-sans-jp-regular")
 
 #: Below `sys.prefix`: where the builder of an environment has put `build_font_cache`'s list.
 FONT_CACHE = "share/cellmate/matplotlib"
+
+#: Where environments are seen in the sandbox they are built for.
+_SEALED = "/env"
 
 #: In the order in which matplotlib asks them, those in most use first.
 _FALLBACKS = (
@@ -82,11 +84,16 @@ def place_font_cache() -> None:
     target = os.environ.get("MPLCONFIGDIR")
     if not target:
         return
-    for source in Path(sys.prefix, FONT_CACHE).glob("fontlist-v*.json"):
+    # Where kernels have no file system of their own, the environment is not where it was built for.
+    prefix = os.environ.get("CELLMATE_ENV", sys.prefix)
+    for source in Path(prefix, FONT_CACHE).glob("fontlist-v*.json"):
         try:
             os.makedirs(target, exist_ok=True)
             if not os.path.exists(os.path.join(target, source.name)):
-                shutil.copyfile(source, os.path.join(target, source.name))
+                listed = source.read_text("utf-8")
+                if prefix != sys.prefix:
+                    listed = listed.replace(f'"{_SEALED}/', f'"{prefix}/')
+                Path(target, source.name).write_text(listed, "utf-8")
         except OSError:
             return  # then matplotlib looks for fonts itself, which takes it a second
 

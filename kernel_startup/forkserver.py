@@ -1,24 +1,32 @@
 """The fork server: imports the heavy modules once, and forks a kernel whenever it is asked.
 
 Runs inside the outer sandbox that the service has put around it (no network, a read-only system,
-an empty environment). It has one thread, never runs a user's code, and hears only the service, over
-a socket it was started with. Each request brings a socket for one kernel, and this way goes on:
+an empty environment), where the system allows such. It has one thread, never runs a user's code,
+and hears only the service, over a socket it was started with. Each request brings a socket for one
+kernel, and this way goes on:
 
     fork server ── fork ──> doorkeeper: enters the namespaces, forks, leaves
                                 └─ fork ──> init (pid 1 of the sandbox): mounts, limits, gives up
                                             every privilege, waits for the kernel, reports its end
                                                 └─ fork ──> the kernel
 
-Messages are JSON in packets. To the server, with the kernel's socket attached:
-``{"slot", "key", "limits", "output_chars"}``. From init: ``{"event": "confined"}``, then waits for
-``{"go": true}`` (the service puts it into its control group meanwhile); at last
-``{"event": "exited", "status": <wait status>}``. From the kernel: ``{"event": "forked"}``, then
-waits for ``{"go": true}``; then ``{"event": "ready"}``. From either: ``{"event": "failed",
-"reason"}``. The service learns the two processes' pids from the credentials that the system
-attaches to their packets.
+Without namespaces there is no doorkeeper, and the init itself ends what the kernel has left.
+
+Messages are JSON in packets. To the server, first ``{"backend", "filters", "readable"}``, then for
+each kernel an empty one with the kernel's socket attached. To init, over that socket: ``{"slot",
+"sockets", "key", "limits", "output_chars", "uid"}``; the server itself, whose memory all kernels
+inherit, never sees a key. From init: ``{"event": "confined"}``, then waits for ``{"go": true}``
+(the service puts it into its control group meanwhile); at last ``{"event": "exited", "status":
+<wait status>}``; when the service shuts its end for writing, the kernel is ended. From the kernel:
+``{"event": "forked"}``, then waits for ``{"go": true}``; then ``{"event": "ready"}``. From either:
+``{"event": "failed", "reason"}``. The service learns the two processes' pids from the credentials
+that the system attaches to their packets.
+
+Started with ``--trial`` it only tries to confine a process, and says how that went.
 """
 
 import argparse
+import base64
 import contextlib
 import gc
 import json
@@ -30,9 +38,11 @@ import sys
 from typing import Any, NoReturn
 
 from kernel_startup import confine
+from kernel_startup.sandboxes import Backend
 
 _MESSAGE_BYTES = 65_536
 _CPU_NICE = 5
+_POLL_S = 5.0
 
 
 def main() -> None:
@@ -40,18 +50,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Forks Cellmate kernels.")
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the service")
     parser.add_argument("--uid", type=int, help="turn into this user first (when started as root)")
+    parser.add_argument("--trial", action="store_true", help="only try to confine a process")
     options = parser.parse_args()
     if options.uid is not None:
         confine.become(options.uid, options.uid)
     confine.die_with_parent()
     server = socket.socket(fileno=options.socket)
     try:
+        backend = _backend(json.loads(server.recv(_MESSAGE_BYTES)))
+        if options.trial:
+            return _serve(server, backend)
         _preload()
     except Exception as error:
-        _send(server, event="failed", reason=f"{type(error).__name__}: {error}")
+        _send(server, event="failed", reason=_reason(error))
         raise SystemExit(1) from error
     _send(server, event="serving", threads=len(os.listdir("/proc/self/task")))
-    _serve(server)
+    _serve(server, backend)
+
+
+def _backend(configuration: dict[str, Any]) -> Backend:
+    return Backend(
+        name=configuration["backend"],
+        filters=tuple(base64.b64decode(program) for program in configuration["filters"]),
+        readable=tuple(configuration["readable"]),
+    )
 
 
 def _preload() -> None:
@@ -68,9 +90,9 @@ def _preload() -> None:
     gc.freeze()
 
 
-def _serve(server: socket.socket) -> None:
+def _serve(server: socket.socket, backend: Backend) -> None:
     while True:
-        readable, _, _ = select.select([server], [], [], 5.0)
+        readable, _, _ = select.select([server], [], [], _POLL_S)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -82,53 +104,63 @@ def _serve(server: socket.socket) -> None:
         channel = socket.socket(fileno=descriptors[0])
         if os.fork() == 0:
             server.close()
-            _run_child(channel, json.loads(message))
+            _run_child(channel, backend)
         channel.close()
 
 
-def _run_child(channel: socket.socket, request: dict[str, Any]) -> NoReturn:
+def _run_child(channel: socket.socket, backend: Backend) -> NoReturn:
     """Be the doorkeeper, and in the processes below it the init and the kernel."""
     status = 1
     try:
-        confine.enter_namespaces()
-        if os.fork():
-            os._exit(0)
-        status = _init(channel, request)
+        backend.enter()
+        status = _init(channel, backend, json.loads(channel.recv(_MESSAGE_BYTES)))
     except BaseException as error:
         with contextlib.suppress(OSError):
-            _send(channel, event="failed", reason=f"{type(error).__name__}: {error}")
+            _send(channel, event="failed", reason=_reason(error))
     finally:
         os._exit(status)
 
 
-def _init(channel: socket.socket, request: dict[str, Any]) -> int:
+def _init(channel: socket.socket, backend: Backend, request: dict[str, Any]) -> int:
     """Build the sandbox around this process, start the kernel in it, and wait for its end."""
-    limits = request["limits"]
-    confine.mount_session(
-        request["slot"], tmp_bytes=limits["tmp_bytes"], shm_bytes=limits["shm_bytes"]
-    )
-    confine.bring_up_loopback()
-    confine.set_host_name("cellmate")
-    confine.drop_privileges()
-    confine.set_limits(limits)
+    backend.confine_init(request)
     _detach_streams(channel.fileno())
     _send(channel, event="confined")
     _wait_for_go(channel)
     kernel = os.fork()
     if kernel == 0:
-        _kernel(channel, request)
-    confine.hide_memory()  # not earlier: the kernel would inherit it, and lose its own /proc/self
+        _kernel(channel, backend, request)
+    backend.harden_init()
+    status = _wait_for_end(channel, kernel)
+    backend.end_processes(request)
+    _send(channel, event="exited", status=status)
+    return 0
+
+
+def _wait_for_end(channel: socket.socket, kernel: int) -> int:
+    """Wait until the kernel ends, or is to end; returns its wait status. Buries all others."""
+    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # The kernel reads from the same socket until it is ready: only its end is for this process.
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    poll.register(channel, select.POLLRDHUP)
     while True:
-        try:
-            pid, status = os.waitpid(-1, 0)
-        except InterruptedError:
-            continue
-        if pid == kernel:
-            _send(channel, event="exited", status=status)
-            return 0
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == kernel:
+                    return ended[1]
+        for descriptor, event in poll.poll():
+            if descriptor == wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+            elif event:
+                poll.unregister(channel)
+                os.kill(kernel, signal.SIGKILL)
 
 
-def _kernel(channel: socket.socket, request: dict[str, Any]) -> NoReturn:
+def _kernel(channel: socket.socket, backend: Backend, request: dict[str, Any]) -> NoReturn:
     """Be the kernel until it ends."""
     status = 1
     try:
@@ -137,20 +169,32 @@ def _kernel(channel: socket.socket, request: dict[str, Any]) -> NoReturn:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
         signal.set_wakeup_fd(-1)
-        os.chdir("/work")
         os.umask(0o022)
+        backend.confine_kernel(request)
+        places = backend.places(request)
+        os.chdir(places.work)
         _send(channel, event="forked")
         _wait_for_go(channel)
+        if request["key"] is None:  # a trial
+            backend.check(request)
+            _send(channel, event="ready")
+            os._exit(0)
         from kernel_startup import kernel
 
-        app = kernel.start_app(key=request["key"], output_chars=request["output_chars"])
+        app = kernel.start_app(
+            key=request["key"],
+            sockets=request["sockets"],
+            output_chars=request["output_chars"],
+            places=places,
+            own_system=backend.has_namespaces,
+        )
         _send(channel, event="ready")
         channel.close()
         app.start()
         status = 0
     except BaseException as error:
         with contextlib.suppress(OSError):
-            _send(channel, event="failed", reason=f"{type(error).__name__}: {error}")
+            _send(channel, event="failed", reason=_reason(error))
     finally:
         os._exit(status)
 
@@ -165,6 +209,12 @@ def _detach_streams(keep: int) -> None:
         if descriptor > 2 and descriptor != keep:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _send(channel: socket.socket, **message: Any) -> None:

@@ -8,6 +8,7 @@ import gc
 import random
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,8 +19,9 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
 from kernel_startup import prelude
-from kernel_startup.connection import PORTS, SOCKET_PREFIX
+from kernel_startup.connection import PORTS
 from kernel_startup.interrupts import Interrupts
+from kernel_startup.sandboxes import Places
 from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
 
@@ -118,7 +120,10 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
         the ``idle`` that ends a cell.
         """
         context.setsockopt(zmq.SNDHWM, 0)
-        super().init_iopub(context)
+        with warnings.catch_warnings():
+            if not CellStream.has_pipe:  # it says that it can't open one
+                warnings.simplefilter("ignore")
+            super().init_iopub(context)
 
     def init_signal(self) -> None:
         """Leave SIGINT to the kernel's own handler."""
@@ -127,19 +132,27 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
         """Leave matplotlib to the prelude."""
 
 
-def start_app(*, key: str, output_chars: int) -> CellKernelApp:
+def start_app(
+    *, key: str, sockets: str, output_chars: int, places: Places, own_system: bool
+) -> CellKernelApp:
     """Initialise the kernel in this process; its sockets are bound on return.
 
     Args:
         key: signs the messages between the service and this kernel.
+        sockets: what the paths of its sockets begin with.
         output_chars: characters of output a cell may send as they come, and keep for its end.
+        places: its directories.
+        own_system: whether it has namespaces of its own.
     """
     _reseed()
+    if not own_system:
+        prelude.move_to(places)
     CellStream.budget = CellBudget(output_chars)
+    CellStream.has_pipe = own_system
     app: CellKernelApp = CellKernelApp.instance(
         kernel_class=CellKernel,
         transport="ipc",
-        ip=SOCKET_PREFIX,
+        ip=sockets,
         outstream_class="kernel_startup.streams.CellStream",
         **PORTS,
     )
@@ -150,6 +163,7 @@ def start_app(*, key: str, output_chars: int) -> CellKernelApp:
     app.config.InteractiveShell.term_title = False
     app.config.Completer.use_jedi = False
     app.initialize([])
+    app.debug_shell_socket.close()  # no debugger is ever there; it would try for ever to connect
     prelude.install(app.kernel.shell)
     gc.collect(0)
     return app

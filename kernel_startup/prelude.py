@@ -15,6 +15,7 @@ from typing import Any
 
 from kernel_startup import fonts
 from kernel_startup.files import FILES, load_file
+from kernel_startup.sandboxes import Places
 
 #: Variables that kernels run with, unless the fork server is started with others. The first ones
 #: keep what `preload` imports from starting threads: a fork copies only the thread that forks, and
@@ -78,6 +79,19 @@ def install(shell: Any) -> None:
         _set_pandas_options()
     if "matplotlib.pyplot" in sys.modules:
         _draw_inline(shell)
+
+
+def move_to(places: Places) -> None:
+    """Have this process, forked from one with other directories, use those of its own."""
+    os.environ.update(
+        HOME=places.home,
+        PWD=places.work,
+        TMPDIR=places.tmp,
+        MPLCONFIGDIR=os.path.join(places.home, ".config", "matplotlib"),
+        IPYTHONDIR=os.path.join(places.home, ".ipython"),
+    )
+    tempfile.tempdir = None
+    FILES.move_to(places.files)
 
 
 def preload() -> None:

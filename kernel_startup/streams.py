@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from ipykernel.iostream import OutStream
@@ -77,6 +78,8 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
 
     #: Shared by the two streams of a kernel; set by the kernel before it makes them.
     budget = CellBudget(400_000)
+    #: Whether processes that a cell forks have a way to the kernel: ipykernel's, over loopback.
+    has_pipe = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take the arguments of ipykernel's ``OutStream``."""
@@ -89,6 +92,10 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
             now = self.budget.take(self, string)
             if now:
                 self._send_later(now)
+            return len(string)
+        if not self.has_pipe and isinstance(string, str):
+            with suppress(OSError):
+                _write_all(1 if self.name == "stdout" else 2, string.encode(errors="replace"))
             return len(string)
         written: int | None = super().write(string)
         return written
@@ -148,6 +155,11 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
             parent=self.parent_header,
             ident=self.topic,
         )
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 def end_cell(stdout: Any, stderr: Any) -> None:

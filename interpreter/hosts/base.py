@@ -3,9 +3,13 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from interpreter.files import StoredFile
+
+ExitCause: TypeAlias = Literal[
+    "exited", "signal", "stopped", "memory", "room", "files", "processes", "machine", "disk"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,15 @@ class KernelExit:
     """How a kernel's process ended.
 
     Attributes:
-        cause: ``exited`` by itself, killed by a ``signal``, ended at the ``memory`` limit, or
-            ``stopped`` by the service.
+        cause: ``exited`` by itself, killed by a ``signal``, ``stopped`` by the service, or ended at
+            a limit: its ``memory``, the ``room`` or the number of ``files`` on the disk, its
+            number of ``processes``; or because the ``machine`` had no memory, or the ``disk`` no
+            room left for anybody.
         code: the exit status when it exited by itself.
         signal: the signal's number when a signal ended it.
     """
 
-    cause: Literal["exited", "signal", "memory", "stopped"]
+    cause: ExitCause
     code: int | None = None
     signal: int | None = None
 

@@ -6,16 +6,18 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from interpreter.errors import SandboxUnavailable
 from interpreter.kernel_env import SANDBOX_ENV, SANDBOX_PYTHON, KernelEnvironment
+from kernel_startup.connection import SOCKET_PREFIX
 
 #: Where the kernel_startup package is mounted; this directory is on the kernels' path.
 SANDBOX_STARTUP = "/startup"
 #: Directories every kernel mounts its own over.
 _MOUNT_POINTS = ("/work", "/files", "/run/kernel")
 #: What programs expect of a system's configuration, and holds nothing of the host.
-_SYSTEM_FILES = (
+SYSTEM_FILES = (
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -51,13 +53,33 @@ class OuterSandbox:
     sessions: Path
     invented: Path
 
-    def arguments(self, command: Sequence[str]) -> list[str]:
-        """The whole command line that runs ``command`` inside."""
+    backend: ClassVar = "namespaces"
+    own_processes: ClassVar = True
+
+    def slot_path(self, slot: str) -> str:
+        """A slot's directory as the fork server sees it."""
+        return f"/sessions/{slot}"
+
+    def sockets(self, slot: str, socket_root: Path) -> str:
+        """What the paths of a kernel's sockets begin with, as the kernel sees them."""
+        return SOCKET_PREFIX
+
+    def readable(self) -> list[str]:
+        """What kernels may read of the system: what is there."""
+        return []
+
+    def environ(self) -> dict[str, str]:
+        """The environment of the program itself; the fork server gets one of its own inside."""
+        return {}
+
+    def arguments(self, python_arguments: Sequence[str]) -> list[str]:
+        """The whole command line that runs the kernels' Python inside."""
+        command = [f"{SANDBOX_ENV}/bin/python", *python_arguments]
         base = self.environment.base_prefix
         words = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
         words += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         words += ["--unshare-cgroup-try", "--hostname", "cellmate"]
-        for name, value in self._environ().items():
+        for name, value in self._environ_inside().items():
             words += ["--setenv", name, value]
         words += ["--ro-bind", "/usr", "/usr"]
         for link in _SYSTEM_LINKS:
@@ -67,7 +89,7 @@ class OuterSandbox:
                 words += ["--ro-bind", link, link]
         for path in ("/etc", SANDBOX_STARTUP):  # made on the way to a mount, they would be private
             words += ["--perms", "0755", "--dir", path]
-        for path in _SYSTEM_FILES:
+        for path in SYSTEM_FILES:
             words += ["--ro-bind-try", path, path]
         for path in _INVENTED_FILES:
             words += ["--ro-bind", str(self.invented / Path(path).name), path]
@@ -88,7 +110,7 @@ class OuterSandbox:
         words += ["--chdir", "/", "--", *command]
         return words
 
-    def _environ(self) -> dict[str, str]:
+    def _environ_inside(self) -> dict[str, str]:
         return {
             "PATH": f"{SANDBOX_ENV}/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": "/home/user",
@@ -106,7 +128,7 @@ class OuterSandbox:
             **self.environment.environ,
         }
 
-    def write_invented(self) -> None:
+    def prepare(self) -> None:
         """Write the files of /etc that the sandbox makes up.
 
         Raises:

@@ -9,17 +9,22 @@ Source: the system's admin guide, cgroup-v2 and cgroup-v1 (memory, pids, cpuacct
 
 import os
 import secrets
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from interpreter.limits import Limits
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
 _REMOVE_TRIES = 50
 _REMOVE_PAUSE_S = 0.01
+_CPU_PERIOD_US = 100_000
+#: What kernels may use of the machine's memory, all together: the service must live on.
+_MEMORY_SHARE = 0.8
 
 
 class KernelGroup(Protocol):
@@ -37,16 +42,20 @@ class KernelGroup(Protocol):
     def memory_kills(self) -> int:
         """How often the system ended a process in it for want of memory."""
 
+    def was_full(self) -> bool:
+        """Whether it was its own memory that ran out, not that of all kernels together."""
+
     def remove(self) -> None:
-        """Remove the group, whose processes must have ended or be ending."""
+        """Remove the group; what is left of its processes is ended."""
 
 
 class ControlGroups(Protocol):
     """Makes the groups of kernels below one of the service's own."""
 
     version: int
+    has_cpu: bool
 
-    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
+    def create(self, name: str, limits: Limits) -> KernelGroup:
         """Make a kernel's group with its limits."""
 
     def close(self) -> None:
@@ -108,6 +117,7 @@ def _write(path: Path, text: str) -> None:
 
 def _remove(directory: Path) -> None:
     for _ in range(_REMOVE_TRIES):
+        _kill_all(directory)
         try:
             directory.rmdir()
             return
@@ -116,6 +126,33 @@ def _remove(directory: Path) -> None:
         except OSError:  # its last processes are still on their way out
             time.sleep(_REMOVE_PAUSE_S)
     log.warning("a control group could not be removed", group=directory.name)
+
+
+def _kill_all(group: Path) -> None:
+    """End the processes of a group that outlived their kernel. None of ours is ever in one."""
+    with suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            if int(pid) != os.getpid():
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def machine_memory_bytes() -> int:
+    """How much memory this machine, or the container that the service runs in, has."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    own = _own_groups()
+    for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
+        with suppress(OSError, KeyError, ValueError):
+            top = _mount_points()[controller][0]
+            directory = _directory(controller, own)
+            while directory.is_relative_to(top):
+                with suppress(OSError, ValueError):  # "max"
+                    found.append(int((directory / name).read_text()))
+                directory = directory.parent
+    return min(found)
+
+
+def _cpu_quota_us(limits: Limits) -> int:
+    return _CPU_PERIOD_US * limits.cpu_percent // 100
 
 
 def _remove_stale(parent: Path) -> None:
@@ -144,8 +181,9 @@ class _GroupsV2:
     def __init__(self, own: dict[str, str]) -> None:
         base = _directory("", own)
         offered = (base / "cgroup.controllers").read_text().split()
-        if "memory" not in offered or "pids" not in offered:
+        if not {"memory", "pids"} <= set(offered):
             raise ValueError("the memory and pids controllers are not delegated to this service")
+        self.has_cpu = "cpu" in offered
         _remove_stale(base)
         self._base = base
         self._leaf = base / f"cellmate-{os.getpid()}"
@@ -153,30 +191,42 @@ class _GroupsV2:
         try:
             # A group with processes of its own can't hand controllers to the groups below it.
             _write(self._leaf / "cgroup.procs", str(os.getpid()))
-            _write(base / "cgroup.subtree_control", "+memory +pids")
+            wanted = "+memory +pids +cpu" if self.has_cpu else "+memory +pids"
+            _write(base / "cgroup.subtree_control", wanted)
+            # One process may hold several services.
+            self._all = base / f"cellmate-{os.getpid()}-{secrets.token_hex(4)}"
+            self._all.mkdir()
+            _write(self._all / "cgroup.subtree_control", wanted)
+            _write(self._all / "memory.max", str(int(machine_memory_bytes() * _MEMORY_SHARE)))
         except OSError:
             with suppress(OSError):
                 _write(base / "cgroup.procs", str(os.getpid()))
             _remove(self._leaf)
             raise
 
-    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
-        group = self._base / f"cellmate-{os.getpid()}-{name}"
+    def create(self, name: str, limits: Limits) -> KernelGroup:
+        group = self._all / f"kernel-{name}"
         group.mkdir()
-        _write(group / "memory.max", str(memory_bytes))
+        _write(group / "memory.max", str(limits.memory_bytes))
         with suppress(OSError):
             _write(group / "memory.swap.max", "0")
-        _write(group / "pids.max", str(processes))
-        return _GroupV2(group)
+        _write(group / "pids.max", str(limits.processes))
+        if self.has_cpu:
+            _write(group / "cpu.max", f"{_cpu_quota_us(limits)} {_CPU_PERIOD_US}")
+        return _GroupV2(group, limits.memory_bytes)
 
     def close(self) -> None:
+        _remove(self._all)
         with suppress(OSError):
             _write(self._base / "cgroup.procs", str(os.getpid()))
+        with suppress(OSError):
+            self._leaf.rmdir()
 
 
 class _GroupV2:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, memory_limit_bytes: int) -> None:
         self._directory = directory
+        self._memory_limit_bytes = memory_limit_bytes
 
     def add(self, pid: int) -> None:
         _write(self._directory / "cgroup.procs", str(pid))
@@ -190,7 +240,12 @@ class _GroupV2:
     def memory_kills(self) -> int:
         return _counter(self._directory / "memory.events", "oom_kill")
 
+    def was_full(self) -> bool:
+        return _counter(self._directory / "memory.events", "oom") > 0
+
     def remove(self) -> None:
+        with suppress(OSError):
+            _write(self._directory / "cgroup.kill", "1")
         _remove(self._directory)
 
 
@@ -199,24 +254,35 @@ class _GroupsV1:
 
     def __init__(self, own: dict[str, str]) -> None:
         self._parents = {}
-        name = f"{os.getpid()}-{secrets.token_hex(4)}"  # one process may hold several services
-        for controller in ("memory", "pids", "cpuacct"):
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        for controller in ("memory", "pids", "cpuacct", "cpu"):
+            if controller == "cpu" and controller not in own:
+                continue
             base = _directory(controller, own)
             _remove_stale(base)
             parent = base / f"cellmate-{name}"
             parent.mkdir(exist_ok=True)
             self._parents[controller] = parent
+        quota = self._parents.get("cpu", Path()) / "cpu.cfs_quota_us"
+        self.has_cpu = "cpu" in self._parents and quota.exists()
+        _write(
+            self._parents["memory"] / "memory.limit_in_bytes",
+            str(int(machine_memory_bytes() * _MEMORY_SHARE)),
+        )
 
-    def create(self, name: str, *, memory_bytes: int, processes: int) -> KernelGroup:
+    def create(self, name: str, limits: Limits) -> KernelGroup:
         directories = {}
         for controller, parent in self._parents.items():
             directories[controller] = parent / f"kernel-{name}"
-            directories[controller].mkdir()
+            directories[controller].mkdir(exist_ok=True)  # cpu and cpuacct may be one
         memory = directories["memory"]
-        _write(memory / "memory.limit_in_bytes", str(memory_bytes))
+        _write(memory / "memory.limit_in_bytes", str(limits.memory_bytes))
         if (memory / "memory.memsw.limit_in_bytes").exists():
-            _write(memory / "memory.memsw.limit_in_bytes", str(memory_bytes))
-        _write(directories["pids"] / "pids.max", str(processes))
+            _write(memory / "memory.memsw.limit_in_bytes", str(limits.memory_bytes))
+        _write(directories["pids"] / "pids.max", str(limits.processes))
+        if self.has_cpu:
+            _write(directories["cpu"] / "cpu.cfs_period_us", str(_CPU_PERIOD_US))
+            _write(directories["cpu"] / "cpu.cfs_quota_us", str(_cpu_quota_us(limits)))
         return _GroupV1(directories)
 
     def close(self) -> None:
@@ -240,6 +306,9 @@ class _GroupV1:
 
     def memory_kills(self) -> int:
         return _counter(self._directories["memory"] / "memory.oom_control", "oom_kill")
+
+    def was_full(self) -> bool:
+        return int((self._directories["memory"] / "memory.failcnt").read_text()) > 0
 
     def remove(self) -> None:
         for directory in self._directories.values():

@@ -88,6 +88,11 @@ class ControlChannel:
             content = json.loads(packet)
         return ControlMessage(content if isinstance(content, dict) else {}, pid)
 
+    def finish(self) -> None:
+        """Send no more, which the other end notices; what it still says can be received."""
+        with suppress(OSError):
+            self._ours.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close both ends that are still open here."""
         self._ours.close()

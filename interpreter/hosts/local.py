@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -19,11 +20,19 @@ import kernel_startup
 from interpreter.errors import DataDirectoryUnusable, HostError, KernelStartFailed
 from interpreter.files import StoredFile
 from interpreter.hosts import processes, slots
-from interpreter.hosts.base import HostedKernel, KernelExit, Resources, WorkingDirectory
-from interpreter.hosts.bubblewrap import OuterSandbox, find_bwrap
+from interpreter.hosts.backends import Confinement, choose_confinement
+from interpreter.hosts.base import (
+    ExitCause,
+    HostedKernel,
+    KernelExit,
+    Resources,
+    WorkingDirectory,
+)
 from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
 from interpreter.hosts.control import ControlChannel, ControlMessage
 from interpreter.hosts.server import ForkServer
+from interpreter.hosts.users import UserIds
+from interpreter.hosts.watch import Notes, Watched, Watcher
 from interpreter.kernel_env import ensure_kernel_environment
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
@@ -35,7 +44,6 @@ T = TypeVar("T")
 
 _KERNEL_START_S = 30.0
 _KILL_S = 10.0
-_WATCH_INTERVAL_S = 0.25
 _REFILL_PAUSE_S = 0.3
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
@@ -50,9 +58,25 @@ class _Fork:
     init_pidfd: int
     kernel_pidfd: int
     group: KernelGroup | None
+    channel: ControlChannel
     ended: asyncio.Future[KernelExit]
-    stopping: bool = False
-    over_memory: bool = False
+    watch: Notes
+    owner: int | None = None
+    cause: ExitCause | None = None
+
+    @property
+    def slot(self) -> str:
+        """The slot it lives in."""
+        return self.kernel.slot
+
+    def resources(self) -> Resources | None:
+        """What it uses now; None if it has ended."""
+        try:
+            if self.group is not None:
+                return Resources(self.group.memory_bytes(), self.group.cpu_s())
+            return processes.resources_of_tree(self.init_pid)
+        except OSError:
+            return None
 
 
 @dataclass(slots=True)
@@ -62,16 +86,19 @@ class LocalKernelHost:
     Attributes:
         limits: what each kernel may use.
         spare_kernels: how many kernels are kept forked and initialised for newcomers.
+        backend: what confines them: ``namespaces``, ``landlock`` or ``none``.
     """
 
     limits: Limits
     spare_kernels: int
-    _sandbox: OuterSandbox
+    _confinement: Confinement
     _kernel_uid: int | None
     _socket_root: Path
     _groups: ControlGroups | None
+    _users: UserIds | None = None
     _server: ForkServer | None = None
     _forks: dict[str, _Fork] = field(default_factory=dict)
+    _owners: dict[str, int] = field(default_factory=dict)
     _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
@@ -88,6 +115,7 @@ class LocalKernelHost:
         data_dir: Path,
         kernel_env_dir: Path,
         limits: Limits,
+        sandbox: str = "namespaces",
         kernel_python: Path | None = None,
         kernel_uid: int = 52525,
         spare_kernels: int = 0,
@@ -101,6 +129,8 @@ class LocalKernelHost:
             data_dir: slots are made in ``sessions`` below it; on one file system with stored files.
             kernel_env_dir: where kernels' environments are kept.
             limits: what each kernel may use.
+            sandbox: the backend: ``namespaces``, ``landlock``, ``auto`` for the stronger one that
+                works, or ``none``.
             kernel_python: the Python for a new environment; None takes the running one.
             kernel_uid: the host's user id that kernels run as, when this process is root.
             spare_kernels: how many kernels to keep ready for newcomers.
@@ -108,23 +138,26 @@ class LocalKernelHost:
 
         Raises:
             KernelEnvironmentFailed: the environment could not be built.
-            SandboxUnavailable: bubblewrap is missing.
+            SandboxUnavailable: the backend can't work here, with the reason and the remedy.
             DataDirectoryUnusable: slots can't be made in it.
         """
         environment = await ensure_kernel_environment(
             root=kernel_env_dir, python=kernel_python, on_progress=on_progress
         )
         sessions = data_dir / "sessions"
-        sandbox = OuterSandbox(
-            bwrap=find_bwrap(),
-            environment=environment,
-            startup=Path(kernel_startup.__file__).parent,
-            sessions=sessions,
-            invented=data_dir / "etc",
-        )
+        own_user = os.geteuid() == 0
+        groups = open_control_groups()
         try:
             await asyncio.to_thread(_clear_slots, sessions)
-            await asyncio.to_thread(sandbox.write_invented)
+            confinement = await choose_confinement(
+                sandbox,
+                environment=environment,
+                startup=Path(kernel_startup.__file__).parent,
+                sessions=sessions,
+                invented=data_dir / "etc",
+                kernel_uid=kernel_uid if own_user else None,
+                counted=groups is not None,
+            )
         except OSError as error:
             where = Path(error.filename or sessions).name
             reason = f"{where}: {error.strerror or error}"
@@ -133,18 +166,30 @@ class LocalKernelHost:
             host = cls(
                 limits=limits,
                 spare_kernels=spare_kernels,
-                _sandbox=sandbox,
-                _kernel_uid=kernel_uid if os.geteuid() == 0 else None,
+                _confinement=confinement,
+                _kernel_uid=kernel_uid if own_user else None,
                 _socket_root=socket_root,
-                _groups=open_control_groups(),
+                _groups=groups,
+                _users=UserIds(kernel_uid) if own_user and confinement.own_users else None,
             )
             try:
-                if host._groups is None:
-                    host._chores.add(host._spawn(host._watch_memory()))
+                watcher = Watcher(
+                    limits,
+                    sessions,
+                    counted=groups is not None,
+                    kernels=lambda: list(host._forks.values()),
+                    end=host._end_for,
+                )
+                host._chores.add(host._spawn(watcher.run()))
                 host._chores.add(host._spawn(host._start_early()))
                 yield host
             finally:
                 await host._close()
+
+    @property
+    def backend(self) -> str:
+        """What confines kernels: ``namespaces``, ``landlock`` or ``none``."""
+        return self._confinement.backend
 
     # -- kernels ---------------------------------------------------------------------------------
 
@@ -159,7 +204,7 @@ class LocalKernelHost:
             kernel = await self._fork_newcomer()
             self._fill_spares()
             return kernel
-        await asyncio.to_thread(slots.renew, self._path(slot), owner=self._kernel_uid)
+        await asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
         return await self._fork(slot)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
@@ -180,11 +225,13 @@ class LocalKernelHost:
         fork = self._forks.get(kernel_id)
         if fork is None:
             return
-        fork.stopping = True
-        self._end(fork)
-        with suppress(TimeoutError):
+        self._end_for(fork, "stopped")
+        try:
             async with asyncio.timeout(_KILL_S):
                 await asyncio.shield(fork.ended)
+        except TimeoutError:  # its init was to end it, and doesn't get round to it
+            log.warning("a kernel's init does not answer", kernel_id=kernel_id)
+            self._kill_init(fork)
 
     async def wait(self, kernel_id: str) -> KernelExit:
         """See :meth:`KernelHost.wait`."""
@@ -196,21 +243,19 @@ class LocalKernelHost:
     def resources(self, kernel_id: str) -> Resources | None:
         """See :meth:`KernelHost.resources`."""
         fork = self._forks.get(kernel_id)
-        if fork is None:
-            return None
-        try:
-            if fork.group is not None:
-                return Resources(fork.group.memory_bytes(), fork.group.cpu_s())
-            return processes.resources_of_tree(fork.init_pid)
-        except OSError:
-            return None
+        return None if fork is None else fork.resources()
 
     # -- files -----------------------------------------------------------------------------------
 
     async def open_slot(self) -> str:
         """See :meth:`KernelHost.open_slot`."""
         name = secrets.token_hex(8)
-        await asyncio.to_thread(slots.create, self._path(name), owner=self._kernel_uid)
+        owner = self._kernel_uid
+        if self._users is not None:
+            owner = await asyncio.to_thread(self._users.take)
+        if owner is not None:
+            self._owners[name] = owner
+        await asyncio.to_thread(slots.create, self._path(name), owner=owner)
         return name
 
     async def close_slot(self, slot: str) -> None:
@@ -219,6 +264,10 @@ class LocalKernelHost:
             await asyncio.to_thread(slots.remove, self._path(slot))
         except OSError as error:
             log.warning("a slot could not be removed", slot=slot, reason=str(error))
+            return
+        owner = self._owners.pop(slot, None)
+        if self._users is not None and owner is not None:
+            self._users.give_back(owner)
 
     async def put_file(self, slot: str, file: StoredFile) -> None:
         """See :meth:`KernelHost.put_file`."""
@@ -239,7 +288,7 @@ class LocalKernelHost:
             yield piece
 
     def _path(self, slot: str) -> Path:
-        return self._sandbox.sessions / slot
+        return self._confinement.sessions / slot
 
     async def _fork_newcomer(self) -> HostedKernel:
         """Fork a kernel in a slot of its own, which goes again if that fails."""
@@ -259,26 +308,26 @@ class LocalKernelHost:
         group: KernelGroup | None = None
         kernel_id = secrets.token_hex(8)
         key = secrets.token_hex(32)
+        own_uid = self._owners.get(slot) if self._users is not None else None
         try:
             async with asyncio.timeout(_KERNEL_START_S):
-                server.fork(
+                started_ns = time.time_ns()
+                server.fork(channel.theirs)
+                channel.theirs.close()
+                channel.send(
                     {
-                        "slot": f"/sessions/{slot}",
+                        "slot": self._confinement.slot_path(slot),
+                        "sockets": self._confinement.sockets(slot, self._socket_root),
                         "key": key,
                         "limits": self.limits.for_kernel(),
                         "output_chars": self.limits.output_chars,
-                    },
-                    channel.theirs,
+                        "uid": own_uid,
+                    }
                 )
-                channel.theirs.close()
                 confined = await self._expect(server, channel, "confined")
                 opened.append(os.pidfd_open(confined.pid))
                 if self._groups is not None:
-                    group = self._groups.create(
-                        kernel_id,
-                        memory_bytes=self.limits.memory_bytes,
-                        processes=self.limits.processes,
-                    )
+                    group = self._groups.create(kernel_id, self.limits)
                     group.add(confined.pid)
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
@@ -286,7 +335,7 @@ class LocalKernelHost:
                 channel.send({"go": True})
                 await self._expect(server, channel, "ready")
         except BaseException as error:
-            if opened:
+            if opened and self._confinement.own_processes:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(opened[0], signal.SIGKILL)
             for descriptor in opened:
@@ -310,9 +359,19 @@ class LocalKernelHost:
             started_at=datetime.now(UTC),
         )
         ended: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
-        fork = _Fork(kernel, confined.pid, opened[0], opened[1], group, ended)
+        fork = _Fork(
+            kernel=kernel,
+            init_pid=confined.pid,
+            init_pidfd=opened[0],
+            kernel_pidfd=opened[1],
+            group=group,
+            channel=channel,
+            ended=ended,
+            watch=Notes(fitted_ns=started_ns),
+            owner=own_uid,
+        )
         self._forks[kernel_id] = fork
-        self._spawn(self._attend(fork, channel))
+        self._spawn(self._attend(fork))
         return kernel
 
     async def _expect(
@@ -322,7 +381,9 @@ class LocalKernelHost:
         if message is None:
             raise KernelStartFailed(reason=await server.why_ended())
         if message.event == "exited":
-            raise KernelStartFailed(reason="it ended before it was ready")
+            status = os.waitstatus_to_exitcode(int(message.content["status"]))
+            how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+            raise KernelStartFailed(reason=f"it ended before it was ready ({how})")
         if message.event != event:
             raise KernelStartFailed(reason=str(message.content.get("reason", "it said nonsense")))
         return message
@@ -337,16 +398,20 @@ class LocalKernelHost:
             **PORTS,
         }
 
-    async def _attend(self, fork: _Fork, channel: ControlChannel) -> None:
+    async def _attend(self, fork: _Fork) -> None:
         """Wait for a kernel's end, and clear up behind it."""
         status: int | None = None
-        while (message := await channel.receive()) is not None:
+        while (message := await fork.channel.receive()) is not None:
             # The kernel's own code never holds this socket, but init's word alone counts.
             if message.pid == fork.init_pid and message.event == "exited":
                 status = int(message.content["status"])
-        channel.close()
-        self._end(fork)
+        fork.channel.close()
+        self._kill_init(fork)
         cause = self._cause(fork, status)
+        if cause.cause in ("room", "files", "disk"):
+            await self._trim(fork)
+        if fork.owner is not None:
+            await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
         del self._forks[fork.kernel.kernel_id]
         os.close(fork.init_pidfd)
         os.close(fork.kernel_pidfd)
@@ -355,20 +420,46 @@ class LocalKernelHost:
         if fork.group is not None:
             await asyncio.to_thread(fork.group.remove)
 
+    async def _trim(self, fork: _Fork) -> None:
+        """Remove what a kernel wrote too much, so that the next one can work."""
+        try:
+            await asyncio.to_thread(
+                slots.trim,
+                self._path(fork.slot),
+                since_ns=fork.watch.fitted_ns,
+                most_bytes=self.limits.disk_bytes,
+                most_files=self.limits.disk_files,
+            )
+        except OSError as error:
+            log.warning("a full slot could not be trimmed", slot=fork.slot, reason=str(error))
+
     def _cause(self, fork: _Fork, status: int | None) -> KernelExit:
-        if fork.stopping:
+        if fork.cause == "stopped":
             return KernelExit("stopped")
+        if fork.cause is not None:
+            return KernelExit(fork.cause, signal=9)
         killed = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9)
-        if killed and (fork.over_memory or (fork.group and fork.group.memory_kills() > 0)):
-            return KernelExit("memory", signal=9)
+        if killed and fork.group is not None and fork.group.memory_kills() > 0:
+            return KernelExit("memory" if fork.group.was_full() else "machine", signal=9)
         if status is None:
             return KernelExit("signal", signal=9)
         if os.WIFSIGNALED(status):
             return KernelExit("signal", signal=os.WTERMSIG(status))
         return KernelExit("exited", code=os.waitstatus_to_exitcode(status))
 
-    def _end(self, fork: _Fork) -> None:
-        """End the sandbox's init: everything in its pid namespace ends with it."""
+    def _end_for(self, fork: Watched, cause: ExitCause) -> None:
+        """End a kernel and all that it started, for a reason; the first one given counts."""
+        assert isinstance(fork, _Fork)
+        if fork.cause is None:
+            fork.cause = cause
+            log.info("kernel is being ended", kernel_id=fork.kernel.kernel_id, cause=cause)
+        if self._confinement.own_processes:
+            self._kill_init(fork)
+        else:
+            fork.channel.finish()  # its init kills what there is, and then reports
+
+    def _kill_init(self, fork: _Fork) -> None:
+        """Kill the init; in a pid namespace of its own, everything else ends with it."""
         with suppress(ProcessLookupError, OSError):
             signal.pidfd_send_signal(fork.init_pidfd, signal.SIGKILL)
 
@@ -415,20 +506,8 @@ class LocalKernelHost:
                 if self._server.running:
                     return self._server
                 await self._server.stop()
-            self._server = await ForkServer.start(self._sandbox, uid=self._kernel_uid)
+            self._server = await self._confinement.start_server()
             return self._server
-
-    # -- watching --------------------------------------------------------------------------------
-
-    async def _watch_memory(self) -> None:
-        """Where there are no control groups: end kernels whose processes use too much together."""
-        while True:
-            await asyncio.sleep(_WATCH_INTERVAL_S)
-            for fork in list(self._forks.values()):
-                used = await asyncio.to_thread(processes.resources_of_tree, fork.init_pid)
-                if used is not None and used.memory_bytes > self.limits.memory_bytes:
-                    fork.over_memory = True
-                    self._end(fork)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -442,7 +521,7 @@ class LocalKernelHost:
             if server is not None:
                 await server.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(_clear_slots, self._sandbox.sessions)
+        await asyncio.to_thread(_clear_slots, self._confinement.sessions)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)
 
@@ -477,6 +556,7 @@ class _ShortPath:
             return self._directory
         digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8]
         self._temporary = tempfile.mkdtemp(prefix=f"cellmate-{digest}-", dir="/tmp")
+        os.chmod(self._temporary, 0o711)  # kernels without a file system of their own pass through
         link = Path(self._temporary) / "s"
         link.symlink_to(self._directory)
         return link

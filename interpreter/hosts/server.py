@@ -1,16 +1,17 @@
 """ForkServer: the process that kernels are forked from, as the service holds it."""
 
 import asyncio
+import base64
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 
 from interpreter.errors import SandboxUnavailable
 from interpreter.hosts.bubblewrap import OuterSandbox
 from interpreter.hosts.control import ControlChannel
-from interpreter.kernel_env import SANDBOX_ENV
+from interpreter.hosts.unwrapped import Unwrapped
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
@@ -37,22 +38,33 @@ class ForkServer:
         self._errors = asyncio.create_task(_last_bytes(process.stderr))
 
     @classmethod
-    async def start(cls, sandbox: OuterSandbox, *, uid: int | None) -> Self:
+    async def start(
+        cls,
+        sandbox: OuterSandbox | Unwrapped,
+        *,
+        uid: int | None,
+        filters: Sequence[bytes],
+        trial: bool = False,
+    ) -> Self:
         """Start one, and wait until it has imported what kernels need.
 
         Args:
             sandbox: what it and its kernels see.
             uid: the host's user id that it turns into, when this process is root.
+            filters: seccomp programs for its kernels.
+            trial: import nothing: its kernels end as soon as they are confined.
 
         Raises:
             SandboxUnavailable: it doesn't start on this system, with the reason and the remedy.
         """
         channel = ControlChannel()
         descriptor = channel.theirs.fileno()
-        command = [f"{SANDBOX_ENV}/bin/python", "-s", "-P", "-m", "kernel_startup.forkserver"]
-        command += ["--socket", str(descriptor)]
+        command = ["-s", "-P", *(["-S"] if trial or sandbox.backend != "namespaces" else [])]
+        command += ["-m", "kernel_startup.forkserver", "--socket", str(descriptor)]
         if uid is not None:
             command += ["--uid", str(uid)]
+        if trial:
+            command.append("--trial")
         os.set_inheritable(descriptor, True)
         process = await asyncio.create_subprocess_exec(
             *sandbox.arguments(command),
@@ -60,14 +72,24 @@ class ForkServer:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
-            env={},
+            env=sandbox.environ(),
+            cwd="/",
             # A terminal's Ctrl-C goes to the whole process group: it must not reach bubblewrap.
             start_new_session=True,
         )
         channel.theirs.close()
         server = cls(process, channel)
         try:
-            await server._become_ready()
+            with suppress(OSError):  # it has ended already: why, the next line finds out
+                channel.send(
+                    {
+                        "backend": sandbox.backend,
+                        "filters": [base64.b64encode(program).decode() for program in filters],
+                        "readable": sandbox.readable(),
+                    }
+                )
+            if not trial:
+                await server._become_ready()
         except BaseException:
             await asyncio.shield(server.stop())
             raise
@@ -83,7 +105,7 @@ class ForkServer:
         if message is None or message.event != "serving":
             said = "" if message is None else str(message.content.get("reason", ""))
             reason = said or await self.why_ended()
-            raise SandboxUnavailable(reason=reason, remedy=_remedy(reason))
+            raise SandboxUnavailable(reason=reason, remedy=remedy(reason))
         log.info("fork server ready", pid=self.pid, threads=message.content.get("threads"))
 
     @property
@@ -91,13 +113,13 @@ class ForkServer:
         """Whether its process lives."""
         return self._process.returncode is None
 
-    def fork(self, request: Mapping[str, Any], kernel_socket: socket.socket) -> None:
-        """Ask for a kernel; what becomes of it is told over ``kernel_socket``'s other end.
+    def fork(self, kernel_socket: socket.socket) -> None:
+        """Ask for a kernel; what it is to be is told to it over ``kernel_socket``'s other end.
 
         Raises:
             OSError: the server has ended, or doesn't read.
         """
-        self._channel.send(request, pass_on=kernel_socket)
+        self._channel.send({}, pass_on=kernel_socket)
 
     async def why_ended(self) -> str:
         """What it said last, as the end of a sentence."""
@@ -127,12 +149,19 @@ async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-def _remedy(reason: str) -> str:
+def remedy(reason: str) -> str:
     """What an operator can do about a sandbox that doesn't start."""
+    if "kernels can't read" in reason:
+        return (
+            "Set KERNEL_ENV_DIR to a directory that every user of this machine can reach, such as "
+            "/var/cache/cellmate/kernel-envs, DATA_DIR as well, and KERNEL_PYTHON to a Python that "
+            "every user can run, such as /usr/bin/python3."
+        )
     if "uid map" in reason or "namespace" in reason or "not permitted" in reason.lower():
         return (
-            "allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1` and, "
-            "on Ubuntu, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in Docker, run "
-            "with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
+            "Allow unprivileged user namespaces: `sysctl kernel.unprivileged_userns_clone=1` and, "
+            "on Ubuntu, `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in Docker, use "
+            "the profile in deploy/; or set SANDBOX=landlock, which needs no namespaces. "
+            "`python -m interpreter doctor` shows what works here."
         )
-    return "look at the reason; running the service again with LOG_LEVEL=DEBUG shows more"
+    return "`python -m interpreter doctor` shows what works here; LOG_LEVEL=DEBUG shows more."

@@ -2,6 +2,7 @@
 
     <slot>/work    the working directory, writable by the kernel
     <slot>/home    HOME, writable by the kernel
+    <slot>/tmp     for temporary files, where the kernel has no /tmp of its own
     <slot>/run     the kernel's sockets
     <slot>/files   the user's stored files, hard-linked; the kernel sees it read-only
 
@@ -14,8 +15,9 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from interpreter.files import StoredFile
@@ -26,7 +28,14 @@ from kernel_startup.types import safe_name
 MAX_ENTRIES = 10_000
 MAX_DEPTH = 16
 
+#: A measurement goes no deeper than this, and holds as many directories open.
+MEASURED_DEPTH = 200
+
 _CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 512  # the unit of st_blocks
+_SHARED_MEMORY = "/dev/shm"
+_RENEWED = ("home", "run", "tmp")
+_MEASURED = ("work", "home", "tmp")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -46,7 +55,7 @@ def create(slot: Path, *, owner: int | None) -> None:
     slot.chmod(0o711)
     (slot / "files").mkdir(mode=0o755)
     (slot / "files").chmod(0o755)
-    for name in ("work", "home", "run"):
+    for name in ("work", *_RENEWED):
         _make_directory(slot / name, owner)
 
 
@@ -57,7 +66,7 @@ def renew(slot: Path, *, owner: int | None) -> None:
     from starting, or run in it. Its processes must have ended.
     """
     os.chmod(slot / "work", 0o700)
-    for name in ("home", "run"):
+    for name in _RENEWED:
         remove_tree(slot / name)
         _make_directory(slot / name, owner)
 
@@ -179,6 +188,141 @@ def scan(slot: Path) -> WorkingDirectory:
         for descriptor, _, _ in pending:
             os.close(descriptor)
     return WorkingDirectory(files, complete=complete, taken_ns=taken_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What a kernel's own files take.
+
+    Attributes:
+        room_bytes: on the disk; less than their sizes where they have holes.
+        files: how many files and directories.
+        complete: False if there was too much to look at, or too deep.
+    """
+
+    room_bytes: int
+    files: int
+    complete: bool
+
+
+def measure(slot: Path, *, most_files: int) -> DiskUse:
+    """Add up what a kernel has written, but not further than ``most_files`` files."""
+    room = files = 0
+    linked: set[int] = set()
+    for entry in _walk(slot):
+        if entry is None:
+            return DiskUse(room, files, complete=False)
+        status = entry.status
+        files += 1
+        if files > most_files:
+            return DiskUse(room, files, complete=False)
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            if status.st_ino in linked:
+                continue
+            linked.add(status.st_ino)
+        room += status.st_blocks * _BLOCK_BYTES
+    return DiskUse(room, files, complete=True)
+
+
+def shared_memory(owner: int) -> list[os.DirEntry[str]]:
+    """The files that a user has in the machine's shared memory."""
+    found = []
+    with suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == owner:
+                    found.append(entry)
+    return found
+
+
+def shared_memory_bytes(owner: int) -> int:
+    """How much memory those files take."""
+    room = 0
+    for entry in shared_memory(owner):
+        with suppress(OSError):
+            room += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+    return room
+
+
+def remove_shared_memory(owner: int) -> None:
+    """Remove what a kernel with a user id of its own has left there."""
+    for entry in shared_memory(owner):
+        with suppress(OSError):
+            os.unlink(entry.path)
+
+
+def trim(slot: Path, *, since_ns: int, most_bytes: int, most_files: int) -> None:
+    """Remove what was written to the working directory since then; all of it, if that's too little.
+
+    The kernel's processes must have ended. Its home is made anew with the next one anyway.
+    """
+    for entry in _walk(slot, ("work",)):
+        if entry is None:
+            break
+        if entry.status.st_ctime_ns >= since_ns and not stat.S_ISDIR(entry.status.st_mode):
+            with suppress(OSError):
+                os.unlink(entry.name, dir_fd=entry.directory)
+    for name in _MEASURED:
+        if name != "work":
+            _replace(slot / name)
+    left = measure(slot, most_files=most_files)
+    if not left.complete or left.room_bytes > most_bytes or left.files > most_files:
+        _replace(slot / "work")
+
+
+def _replace(directory: Path) -> None:
+    """Put an empty directory in place of this one."""
+    owner = directory.lstat().st_uid
+    remove_tree(directory)
+    _make_directory(directory, owner if owner != os.geteuid() else None)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """Something in a directory that is open."""
+
+    directory: int
+    name: str
+    status: os.stat_result
+
+
+def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None]:
+    """Everything in some of a slot's directories; None where it is too deep to go on."""
+    for top in tops:
+        try:
+            descriptor = os.open(slot / top, _OPEN_DIRECTORY)
+        except OSError:  # the kernel has taken its own permissions away
+            continue
+        levels: list[tuple[int, list[str]]] = [(descriptor, [""])]
+        try:
+            while levels:
+                descriptor, below = levels[-1]
+                if not below:
+                    os.close(levels.pop()[0])
+                    continue
+                name = below.pop()
+                if name:
+                    if len(levels) >= MEASURED_DEPTH:
+                        yield None
+                        continue
+                    try:
+                        descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
+                    except OSError:  # unreadable, or gone meanwhile
+                        continue
+                    below = []
+                    levels.append((descriptor, below))
+                with suppress(OSError), os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        try:
+                            status = entry.stat(follow_symlinks=False)
+                        except OSError:
+                            continue
+                        if stat.S_ISDIR(status.st_mode):
+                            below.append(entry.name)
+                        yield _Entry(descriptor, entry.name, status)
+        finally:
+            for descriptor, _ in levels:
+                os.close(descriptor)
 
 
 def open_file(slot: Path, path: str) -> int:

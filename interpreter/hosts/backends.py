@@ -1,0 +1,257 @@
+"""The backends: the ways to confine kernels on this machine, and which of them really work."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from interpreter.errors import SandboxUnavailable
+from interpreter.hosts import slots
+from interpreter.hosts.bubblewrap import OuterSandbox, find_bwrap
+from interpreter.hosts.control import ControlChannel, ControlMessage
+from interpreter.hosts.seccomp import SeccompUnavailable, build_filters
+from interpreter.hosts.server import ForkServer, remedy
+from interpreter.hosts.unwrapped import Unwrapped
+from interpreter.kernel_env import KernelEnvironment
+from interpreter.limits import Limits
+from interpreter.logs import get_logger
+from kernel_startup import landlock
+
+log = get_logger(__name__)
+
+BackendName = Literal["namespaces", "landlock", "none"]
+_STRONGEST_FIRST: tuple[BackendName, ...] = ("namespaces", "landlock")
+_TRIAL_S = 20.0
+_SECCOMP_REMEDY = (
+    "Install your system's package of it: `apt install libseccomp2`, `dnf install libseccomp`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """One backend, ready to start a fork server with.
+
+    Attributes:
+        sandbox: what the fork server and its kernels see.
+        filters: seccomp programs for kernels.
+        server_uid: the user id that the fork server turns into, when this process is root.
+    """
+
+    sandbox: OuterSandbox | Unwrapped
+    filters: tuple[bytes, ...]
+    server_uid: int | None
+
+    @property
+    def backend(self) -> str:
+        """Its name."""
+        return self.sandbox.backend
+
+    @property
+    def own_processes(self) -> bool:
+        """Whether each kernel has a pid namespace, whose processes all end with its first one."""
+        return self.sandbox.own_processes
+
+    @property
+    def own_users(self) -> bool:
+        """Whether each kernel needs a user id of its own, if this process is root."""
+        return not self.sandbox.own_processes
+
+    @property
+    def sessions(self) -> Path:
+        """The directory of all slots."""
+        return self.sandbox.sessions
+
+    def slot_path(self, slot: str) -> str:
+        """A slot's directory as the fork server sees it."""
+        return self.sandbox.slot_path(slot)
+
+    def sockets(self, slot: str, socket_root: Path) -> str:
+        """What the paths of a kernel's sockets begin with, as the kernel sees them."""
+        return self.sandbox.sockets(slot, socket_root)
+
+    async def start_server(self, *, trial: bool = False) -> ForkServer:
+        """Start a fork server.
+
+        Raises:
+            SandboxUnavailable: it doesn't start.
+        """
+        return await ForkServer.start(
+            self.sandbox, uid=self.server_uid, filters=self.filters, trial=trial
+        )
+
+    async def try_out(self, *, kernel_uid: int | None) -> None:
+        """Confine a process that does nothing, as kernels are.
+
+        Raises:
+            SandboxUnavailable: that fails here, with the reason and the remedy.
+        """
+        await asyncio.to_thread(self.sandbox.prepare)
+        server = await self.start_server(trial=True)
+        slot = self.sessions / f"trial-{os.getpid()}"
+        try:
+            async with asyncio.timeout(_TRIAL_S):
+                await _confine_one(server, self, slot, kernel_uid)
+        except TimeoutError as error:
+            raise _unavailable("confining a process took too long") from error
+        except OSError as error:
+            raise _unavailable(await server.why_ended()) from error
+        finally:
+            await server.stop()
+            await asyncio.to_thread(_remove, slot)
+
+
+async def choose_confinement(
+    wanted: str,
+    *,
+    environment: KernelEnvironment,
+    startup: Path,
+    sessions: Path,
+    invented: Path,
+    kernel_uid: int | None,
+    counted: bool,
+) -> Confinement:
+    """The confinement that an operator asked for.
+
+    Args:
+        wanted: a backend, or ``auto`` for the strongest that works when tried.
+        environment, startup, sessions, invented: as in ``OuterSandbox``.
+        kernel_uid: the user id of kernels, if this process is root.
+        counted: whether control groups count kernels' memory.
+
+    Raises:
+        SandboxUnavailable: it doesn't work here; for ``auto``, none does.
+    """
+
+    def make(backend: BackendName) -> Confinement:
+        return make_confinement(
+            backend,
+            environment=environment,
+            startup=startup,
+            sessions=sessions,
+            invented=invented,
+            kernel_uid=kernel_uid,
+            counted=counted,
+        )
+
+    if wanted == "none":
+        log.warning(
+            "kernels are NOT confined (SANDBOX=none): whoever may send code can read and change "
+            "all that this account can, and reach its network"
+        )
+    if wanted in ("namespaces", "none"):
+        confinement = make("namespaces" if wanted == "namespaces" else "none")
+        await asyncio.to_thread(confinement.sandbox.prepare)
+        return confinement
+    tried: Sequence[BackendName] = _STRONGEST_FIRST if wanted == "auto" else ("landlock",)
+    reasons = []
+    for backend in tried:
+        try:
+            confinement = make(backend)
+            await confinement.try_out(kernel_uid=kernel_uid)
+        except SandboxUnavailable as error:
+            log.info("a backend does not work here", backend=backend, reason=error.reason)
+            reasons.append(error)
+        else:
+            log.info("backend chosen", backend=backend)
+            return confinement
+    if len(reasons) == 1:
+        raise reasons[0]
+    raise SandboxUnavailable(
+        reason="; ".join(
+            f"{name}: {error.reason}" for name, error in zip(tried, reasons, strict=True)
+        ),
+        remedy=reasons[0].remedy,
+    )
+
+
+def make_confinement(
+    backend: BackendName,
+    *,
+    environment: KernelEnvironment,
+    startup: Path,
+    sessions: Path,
+    invented: Path,
+    kernel_uid: int | None,
+    counted: bool,
+) -> Confinement:
+    """One backend, not tried yet; arguments as in :func:`choose_confinement`.
+
+    Raises:
+        SandboxUnavailable: something that it needs is missing.
+    """
+    filters: tuple[bytes, ...] = ()
+    if backend != "none":
+        try:
+            filters = build_filters(
+                own_network=backend == "namespaces",
+                own_processes=backend == "namespaces",
+                own_user=backend == "namespaces" or kernel_uid is not None,
+                counted=backend == "namespaces" and counted,
+            )
+        except SeccompUnavailable as error:
+            raise SandboxUnavailable(reason=str(error), remedy=_SECCOMP_REMEDY) from error
+    if backend == "namespaces":
+        wrapped = OuterSandbox(find_bwrap(), environment, startup, sessions, invented)
+        return Confinement(wrapped, filters, server_uid=kernel_uid)
+    if backend == "landlock":
+        _check_landlock(own_user=kernel_uid is not None)
+    bare = Unwrapped(backend, environment, startup, sessions, invented)
+    return Confinement(bare, filters, server_uid=None)
+
+
+def _check_landlock(*, own_user: bool) -> None:
+    needed = landlock.OLDEST_VERSION if own_user else landlock.SIGNALS_VERSION
+    offered = landlock.version()
+    if offered < needed:
+        newer = {3: "6.2", 6: "6.12"}[needed]
+        raise SandboxUnavailable(
+            reason=f"Landlock version {needed} is needed, and this system offers "
+            + (f"version {offered}" if offered else "none"),
+            remedy=f"Use Linux {newer} or newer with Landlock switched on (`lsm=landlock,...`).",
+        )
+
+
+async def _confine_one(
+    server: ForkServer, confinement: Confinement, slot: Path, kernel_uid: int | None
+) -> None:
+    await asyncio.to_thread(_remove, slot)
+    await asyncio.to_thread(slots.create, slot, owner=kernel_uid)
+    channel = ControlChannel()
+    try:
+        server.fork(channel.theirs)
+        channel.theirs.close()
+        channel.send(
+            {
+                "slot": confinement.slot_path(slot.name),
+                "sockets": "",
+                "key": None,
+                "limits": Limits().for_kernel(),
+                "output_chars": 0,
+                "uid": kernel_uid if confinement.own_users else None,
+            }
+        )
+        for event in ("confined", "forked", "ready"):
+            message = await channel.receive()
+            if message is None or message.event != event:
+                raise _unavailable(_reason(message) or await server.why_ended())
+            if event != "ready":
+                channel.send({"go": True})
+        while await channel.receive() is not None:  # its init has ended what there was
+            pass
+    finally:
+        channel.close()
+
+
+def _reason(message: ControlMessage | None) -> str:
+    return "" if message is None else str(message.content.get("reason", "it said nonsense"))
+
+
+def _unavailable(reason: str) -> SandboxUnavailable:
+    return SandboxUnavailable(reason=reason, remedy=remedy(reason))
+
+
+def _remove(slot: Path) -> None:
+    if slot.exists():
+        slots.remove(slot)

@@ -1,0 +1,175 @@
+"""The watcher: ends kernels that take more than their share where the system itself wouldn't.
+
+A disk knows no limit for a directory, so what kernels write is measured. Where there are no control
+groups, so are their memory and processes. And whatever the limits allow, the machine keeps some
+memory and some room on the disk: if these run low, the kernel that takes most of them goes.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from interpreter.hosts import processes, slots
+from interpreter.hosts.base import ExitCause, Resources
+from interpreter.limits import Limits
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
+
+_INTERVAL_S = 0.25
+#: A round that took long is followed by a rest of so many times as long.
+_REST = 3
+#: Room on the disk that no kernel may take, in bytes and as a share; the smaller one counts.
+_DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 1 << 30, 0.02
+#: Memory that no kernel may take, where no control group sees to it.
+_MEMORY_RESERVE_BYTES, _MEMORY_RESERVE_SHARE = 256 << 20, 0.05
+_WRITE_SAMPLE_S = 0.1
+_WRITING_BYTES = 1 << 20
+
+
+class Watched(Protocol):
+    """A live kernel, as the watcher sees it."""
+
+    init_pid: int
+    watch: "Notes"
+
+    @property
+    def slot(self) -> str:
+        """Its slot."""
+
+    @property
+    def owner(self) -> int | None:
+        """The user id that no other kernel has, if it has one."""
+
+    def resources(self) -> Resources | None:
+        """What it uses now."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the watcher remembers of a kernel.
+
+    Attributes:
+        cpu_s: its processor time when its files were last measured: without more, nothing changed.
+        fitted_ns: when its files last fitted, in nanoseconds since 1970.
+    """
+
+    cpu_s: float = -1.0
+    fitted_ns: int = 0
+
+
+class Watcher:
+    """Watches the kernels of one host."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        sessions: Path,
+        *,
+        counted: bool,
+        kernels: Callable[[], Iterable[Watched]],
+        end: Callable[[Watched, ExitCause], None],
+    ) -> None:
+        """Make a watcher; :meth:`run` is to be a task.
+
+        Args:
+            limits: of each kernel.
+            sessions: the directory of all slots.
+            counted: whether control groups bound memory and processes.
+            kernels: gives the live ones.
+            end: ends one, for a reason.
+        """
+        self._limits = limits
+        self._sessions = sessions
+        self._counted = counted
+        self._kernels = kernels
+        self._end = end
+        self._device = os.stat(sessions).st_dev
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            began = time.monotonic()
+            for kernel in list(self._kernels()):
+                try:
+                    cause = await asyncio.to_thread(self._judge, kernel)
+                except OSError as error:  # gone meanwhile
+                    log.debug("a kernel could not be measured", reason=str(error))
+                    continue
+                if cause is not None:
+                    self._end(kernel, cause)
+            await self._mind_the_machine()
+            took_s = time.monotonic() - began
+            await asyncio.sleep(max(_INTERVAL_S, _REST * took_s))
+
+    def _judge(self, kernel: Watched) -> ExitCause | None:
+        """Why a kernel has to end, if it has to."""
+        if not self._counted:
+            use = processes.use_of_tree(kernel.init_pid)
+            if use is not None and use.resources.memory_bytes > self._limits.memory_bytes:
+                return "memory"
+            if use is not None and use.threads > self._limits.processes:
+                return "processes"
+        used = kernel.resources()
+        if used is None or used.cpu_s == kernel.watch.cpu_s:
+            return None
+        return self._judge_files(kernel, used.cpu_s)
+
+    def _judge_files(self, kernel: Watched, cpu_s: float) -> ExitCause | None:
+        limits = self._limits
+        began_ns = time.time_ns()
+        use = slots.measure(self._sessions / kernel.slot, most_files=limits.disk_files)
+        hidden = processes.deleted_bytes(kernel.init_pid, self._device)
+        if use.room_bytes + hidden > limits.disk_bytes:
+            return "room"
+        if kernel.owner is not None and (
+            slots.shared_memory_bytes(kernel.owner) > limits.shm_bytes
+        ):
+            return "memory"
+        if not use.complete:
+            return "files"
+        kernel.watch.cpu_s, kernel.watch.fitted_ns = cpu_s, began_ns
+        return None
+
+    async def _mind_the_machine(self) -> None:
+        kernels = list(self._kernels())
+        if kernels and self._disk_is_low():
+            before = await asyncio.to_thread(self._written, kernels)
+            await asyncio.sleep(_WRITE_SAMPLE_S)
+            after = await asyncio.to_thread(self._written, kernels)
+            written = [now - then for now, then in zip(after, before, strict=True)]
+            most = max(written)
+            if most > _WRITING_BYTES:
+                self._end(kernels[written.index(most)], "disk")
+        if kernels and not self._counted and _memory_is_low():
+            memory = await asyncio.to_thread(self._memory, kernels)
+            self._end(kernels[memory.index(max(memory))], "machine")
+
+    def _disk_is_low(self) -> bool:
+        disk = os.statvfs(self._sessions)
+        whole = disk.f_blocks * disk.f_frsize
+        reserve = min(_DISK_RESERVE_BYTES, whole * _DISK_RESERVE_SHARE)
+        return disk.f_bavail * disk.f_frsize < reserve
+
+    @staticmethod
+    def _written(kernels: list[Watched]) -> list[int]:
+        uses = [processes.use_of_tree(kernel.init_pid) for kernel in kernels]
+        return [0 if use is None else use.written_bytes for use in uses]
+
+    @staticmethod
+    def _memory(kernels: list[Watched]) -> list[int]:
+        uses = [processes.use_of_tree(kernel.init_pid) for kernel in kernels]
+        return [0 if use is None else use.resources.memory_bytes for use in uses]
+
+
+def _memory_is_low() -> bool:
+    found = {}
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        found[name] = int(value.split()[0]) * 1024
+    reserve = min(_MEMORY_RESERVE_BYTES, found["MemTotal"] * _MEMORY_RESERVE_SHARE)
+    return found["MemAvailable"] < reserve
