@@ -87,8 +87,11 @@ class Confinement:
         Raises:
             SandboxUnavailable: that fails here, with the reason and the remedy.
         """
-        await asyncio.to_thread(self.sandbox.prepare)
-        server = await self.start_server(trial=True)
+        try:
+            await asyncio.to_thread(self.sandbox.prepare)
+            server = await self.start_server(trial=True)
+        except OSError as error:
+            raise _unavailable(str(error)) from error
         slot = self.sessions / f"trial-{os.getpid()}"
         try:
             async with asyncio.timeout(_TRIAL_S):

@@ -58,25 +58,11 @@ class ForkServer:
             SandboxUnavailable: it doesn't start on this system, with the reason and the remedy.
         """
         channel = ControlChannel()
-        descriptor = channel.theirs.fileno()
-        command = ["-s", "-P", *(["-S"] if trial or sandbox.backend != "namespaces" else [])]
-        command += ["-m", "kernel_startup.forkserver", "--socket", str(descriptor)]
-        if uid is not None:
-            command += ["--uid", str(uid)]
-        if trial:
-            command.append("--trial")
-        os.set_inheritable(descriptor, True)
-        process = await asyncio.create_subprocess_exec(
-            *sandbox.arguments(command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(descriptor,),
-            env=sandbox.environ(),
-            cwd="/",
-            # A terminal's Ctrl-C goes to the whole process group: it must not reach bubblewrap.
-            start_new_session=True,
-        )
+        try:
+            process = await _spawn(sandbox, channel.theirs.fileno(), uid=uid, trial=trial)
+        except BaseException:
+            channel.close()
+            raise
         channel.theirs.close()
         server = cls(process, channel)
         try:
@@ -139,6 +125,30 @@ class ForkServer:
             self._process.kill()
             await self._process.wait()
         await self._errors
+
+
+async def _spawn(
+    sandbox: OuterSandbox | Unwrapped, descriptor: int, *, uid: int | None, trial: bool
+) -> asyncio.subprocess.Process:
+    # Without a site: a bare one would bring packages that aren't the kernels'.
+    words = ["-s", "-P", *(["-S"] if trial or sandbox.backend != "namespaces" else [])]
+    words += ["-m", "kernel_startup.forkserver", "--socket", str(descriptor)]
+    if uid is not None:
+        words += ["--uid", str(uid)]
+    if trial:
+        words.append("--trial")
+    os.set_inheritable(descriptor, True)
+    return await asyncio.create_subprocess_exec(
+        *sandbox.arguments(words),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=(descriptor,),
+        env=sandbox.environ(),
+        cwd="/",
+        # A terminal's Ctrl-C goes to the whole process group: it must not reach bubblewrap.
+        start_new_session=True,
+    )
 
 
 async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
