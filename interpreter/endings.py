@@ -22,6 +22,7 @@ RESTARTED = "The kernel was restarted while the cell ran: the variables are gone
 ABANDONED = (
     "An earlier cell was given up and had to be ended with its kernel: the variables are gone."
 )
+NOT_RUN = "Nothing of the cell was run."
 NEVER_BEGUN = "The cell was interrupted before it began."
 
 

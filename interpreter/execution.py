@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from interpreter.files import StoredFile
 from interpreter.outputs import ClearOutput, Output, text_of
 
-Status: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "died"]
+Status: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "died", "refused"]
 
 #: Gets each output as it comes. A stream's event holds only the new piece of text.
 OnOutput: TypeAlias = Callable[[Output | ClearOutput], Awaitable[None] | None]
@@ -53,7 +53,8 @@ class Execution:
 
     Attributes:
         status: ``ok``; ``error`` if it raised; ``timeout`` past the deadline; ``interrupted`` on
-            request; ``died`` if the kernel ended meanwhile.
+            request; ``died`` if the kernel ended meanwhile; ``refused`` if it was not run, because
+            it can't work here: ``message`` says what to do instead.
         code: the cell as it was sent.
         count: the kernel's number of it, None if the kernel never began with it.
         outputs: in the order of their arrival.

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
+from interpreter.review import Remark, replaces_libraries, review
 from interpreter.settings import Settings
 
 log = get_logger(__name__)
@@ -64,6 +66,7 @@ class Session:
         self._restarts = 0
         self._pending = 0
         self._cells = 0
+        self._libraries_replaced = False
         self._delivery: Delivery | None = None
         self._cell_lock = asyncio.Lock()
         self._life_lock = asyncio.Lock()
@@ -256,6 +259,10 @@ class Session:
             async with self._cell_lock:
                 self.last_active_at = datetime.now(UTC)
                 at_turn.set()
+                remarks = await self._review(code, can_ask=on_input is not None)
+                certain = [remark.sentence for remark in remarks if remark.certain]
+                if certain:
+                    return self._refused(code, certain, time.monotonic() - queued_at)
                 self._preparing, self._stop_early = True, False
                 try:
                     kernel, gone = await self._ready_kernel()
@@ -264,10 +271,36 @@ class Session:
                 queue_s = time.monotonic() - queued_at
                 if self._stop_early:
                     return self._never_begun(code, gone, queue_s)
-                return await self._run(kernel, code, timeout_s, on_output, on_input, gone, queue_s)
+                result = await self._run(
+                    kernel, code, timeout_s, on_output, on_input, gone, queue_s
+                )
+                return _with_remarks(result, [remark.sentence for remark in remarks])
         finally:
             self._pending -= 1
             self.last_active_at = datetime.now(UTC)
+
+    async def _review(self, code: str, *, can_ask: bool) -> tuple[Remark, ...]:
+        """What is said of a cell before it runs. Not in the loop: a cell may be long."""
+        if not self._settings.review_code:
+            return ()
+        replaced = self._libraries_replaced
+
+        def read() -> tuple[tuple[Remark, ...], bool]:
+            remarks = review(code, can_ask=can_ask, libraries_replaced=replaced)
+            return remarks, replaces_libraries(code)
+
+        remarks, replaces = await asyncio.to_thread(read)
+        self._libraries_replaced = replaced or replaces
+        return remarks
+
+    def _refused(self, code: str, sentences: list[str], queue_s: float) -> Execution:
+        log.info("cell refused", user_id=self.user_id)
+        return Execution(
+            status="refused",
+            code=code,
+            message=" ".join([*sentences, endings.NOT_RUN]),
+            durations=Durations(queue_s=queue_s),
+        )
 
     async def _run(
         self,
@@ -437,6 +470,7 @@ class Session:
         finally:
             self._starting = False
         self._kernel = kernel
+        self._libraries_replaced = False
         if self._slot is None:
             self._slot = kernel.hosted.slot
             for file in await self._files.list(user_id=self.user_id):
@@ -468,6 +502,14 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _with_remarks(execution: Execution, sentences: list[str]) -> Execution:
+    """A cell that failed, with what could be said of it beforehand."""
+    if execution.status != "error" or not sentences:
+        return execution
+    message = " ".join([*([execution.message] if execution.message else []), *sentences])
+    return replace(execution, message=message)
 
 
 def _check_cell(code: object, timeout_s: object) -> None:

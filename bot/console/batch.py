@@ -23,6 +23,7 @@ _REASONS = {
     "timeout": "it ran too long",
     "interrupted": "it was interrupted",
     "died": "its kernel ended",
+    "refused": "it was not run",
 }
 
 

@@ -20,7 +20,7 @@ from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
-_REMOVE_TRIES = 50
+_REMOVE_TRIES = 200
 _REMOVE_PAUSE_S = 0.01
 _CPU_PERIOD_US = 100_000
 #: What kernels may use of the machine's memory, all together: the service must live on.
@@ -45,8 +45,18 @@ class KernelGroup(Protocol):
     def was_full(self) -> bool:
         """Whether it was its own memory that ran out, not that of all kernels together."""
 
-    def remove(self) -> None:
-        """Remove the group; what is left of its processes is ended."""
+    def weigh(self, *, light: bool) -> None:
+        """Have the kernel come first for the processor, or last: when others want it, too."""
+
+    def unleash(self) -> None:
+        """Bound processor time no more: what is being ended has to get to its end."""
+
+    def remove(self) -> bool:
+        """End what is left of its processes, and remove the group.
+
+        Returns:
+            False if some are still on their way out: try again.
+        """
 
 
 class ControlGroups(Protocol):
@@ -115,16 +125,23 @@ def _write(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def _remove(directory: Path) -> None:
+def _remove(directory: Path) -> bool:
+    _kill_all(directory)
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError:  # its last processes are still on their way out
+        return False
+    return True
+
+
+def _remove_own(directory: Path) -> None:
+    """Remove a group of the service's own, whose kernels have gone or are about to."""
     for _ in range(_REMOVE_TRIES):
-        _kill_all(directory)
-        try:
-            directory.rmdir()
+        if all([_remove(child) for child in directory.glob("kernel-*")]) and _remove(directory):
             return
-        except FileNotFoundError:
-            return
-        except OSError:  # its last processes are still on their way out
-            time.sleep(_REMOVE_PAUSE_S)
+        time.sleep(_REMOVE_PAUSE_S)
     log.warning("a control group could not be removed", group=directory.name)
 
 
@@ -201,7 +218,7 @@ class _GroupsV2:
         except OSError:
             with suppress(OSError):
                 _write(base / "cgroup.procs", str(os.getpid()))
-            _remove(self._leaf)
+            _remove_own(self._leaf)
             raise
 
     def create(self, name: str, limits: Limits) -> KernelGroup:
@@ -216,7 +233,7 @@ class _GroupsV2:
         return _GroupV2(group, limits.memory_bytes)
 
     def close(self) -> None:
-        _remove(self._all)
+        _remove_own(self._all)
         with suppress(OSError):
             _write(self._base / "cgroup.procs", str(os.getpid()))
         with suppress(OSError):
@@ -243,10 +260,18 @@ class _GroupV2:
     def was_full(self) -> bool:
         return _counter(self._directory / "memory.events", "oom") > 0
 
-    def remove(self) -> None:
+    def weigh(self, *, light: bool) -> None:
+        with suppress(OSError):
+            _write(self._directory / "cpu.weight", "10" if light else "100")
+
+    def unleash(self) -> None:
+        with suppress(OSError):
+            _write(self._directory / "cpu.max", "max")
+
+    def remove(self) -> bool:
         with suppress(OSError):
             _write(self._directory / "cgroup.kill", "1")
-        _remove(self._directory)
+        return _remove(self._directory)
 
 
 class _GroupsV1:
@@ -287,7 +312,7 @@ class _GroupsV1:
 
     def close(self) -> None:
         for parent in self._parents.values():
-            _remove(parent)
+            _remove_own(parent)
 
 
 class _GroupV1:
@@ -310,6 +335,16 @@ class _GroupV1:
     def was_full(self) -> bool:
         return int((self._directories["memory"] / "memory.failcnt").read_text()) > 0
 
-    def remove(self) -> None:
-        for directory in self._directories.values():
-            _remove(directory)
+    def weigh(self, *, light: bool) -> None:
+        if "cpu" in self._directories:
+            with suppress(OSError):
+                _write(self._directories["cpu"] / "cpu.shares", "102" if light else "1024")
+
+    def unleash(self) -> None:
+        if "cpu" in self._directories:
+            with suppress(OSError):
+                _write(self._directories["cpu"] / "cpu.cfs_quota_us", "-1")
+
+    def remove(self) -> bool:
+        self.unleash()
+        return all([_remove(directory) for directory in self._directories.values()])

@@ -45,6 +45,7 @@ T = TypeVar("T")
 _KERNEL_START_S = 30.0
 _KILL_S = 10.0
 _REFILL_PAUSE_S = 0.3
+_GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
 
@@ -77,6 +78,11 @@ class _Fork:
             return processes.resources_of_tree(self.init_pid)
         except OSError:
             return None
+
+    def weigh(self, *, light: bool) -> None:
+        """Have it come first for the processor, or last."""
+        if self.group is not None:
+            self.group.weigh(light=light)
 
 
 @dataclass(slots=True)
@@ -342,7 +348,7 @@ class LocalKernelHost:
                 os.close(descriptor)
             channel.close()
             if group is not None:
-                self._spawn(asyncio.to_thread(group.remove))
+                self._spawn(_remove_group(group))
             if isinstance(error, TimeoutError):
                 if not opened:
                     self._retire(server)
@@ -418,7 +424,7 @@ class LocalKernelHost:
         fork.ended.set_result(cause)
         log.info("kernel ended", kernel_id=fork.kernel.kernel_id, cause=cause.cause)
         if fork.group is not None:
-            await asyncio.to_thread(fork.group.remove)
+            await _remove_group(fork.group)
 
     async def _trim(self, fork: _Fork) -> None:
         """Remove what a kernel wrote too much, so that the next one can work."""
@@ -456,10 +462,14 @@ class LocalKernelHost:
         if self._confinement.own_processes:
             self._kill_init(fork)
         else:
+            if fork.group is not None:
+                fork.group.unleash()
             fork.channel.finish()  # its init kills what there is, and then reports
 
     def _kill_init(self, fork: _Fork) -> None:
         """Kill the init; in a pid namespace of its own, everything else ends with it."""
+        if fork.group is not None:
+            fork.group.unleash()
         with suppress(ProcessLookupError, OSError):
             signal.pidfd_send_signal(fork.init_pidfd, signal.SIGKILL)
 
@@ -531,6 +541,16 @@ class LocalKernelHost:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._chores.discard)
         return task
+
+
+async def _remove_group(group: KernelGroup) -> None:
+    """Remove a kernel's control group, as soon as the last of its processes has gone."""
+    end = time.monotonic() + _GROUP_REMOVAL_S
+    while not await asyncio.to_thread(group.remove):
+        if time.monotonic() > end:
+            log.warning("a control group could not be removed")
+            return
+        await asyncio.sleep(_GROUP_PAUSE_S)
 
 
 def _clear_slots(sessions: Path) -> None:

@@ -27,6 +27,8 @@ _REST = 3
 _DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 1 << 30, 0.02
 #: Memory that no kernel may take, where no control group sees to it.
 _MEMORY_RESERVE_BYTES, _MEMORY_RESERVE_SHARE = 256 << 20, 0.05
+#: From which share of a processor on a kernel is busy, and how long it has to be to wait.
+_BUSY_SHARE, _STARVED_SHARE, _LIGHT_AFTER_S = 0.5, 0.02, 2.0
 _WRITE_SAMPLE_S = 0.1
 _WRITING_BYTES = 1 << 20
 
@@ -48,6 +50,9 @@ class Watched(Protocol):
     def resources(self) -> Resources | None:
         """What it uses now."""
 
+    def weigh(self, *, light: bool) -> None:
+        """Have it come first for the processor, or last."""
+
 
 @dataclass(slots=True)
 class Notes:
@@ -56,10 +61,32 @@ class Notes:
     Attributes:
         cpu_s: its processor time when its files were last measured: without more, nothing changed.
         fitted_ns: when its files last fitted, in nanoseconds since 1970.
+        looked_s: when its processor time was last looked at, by the monotonic clock.
+        looked_cpu_s: what it was then.
+        busy_s: for how long it has been busy without a pause.
+        light: whether it comes last for the processor.
     """
 
     cpu_s: float = -1.0
     fitted_ns: int = 0
+    looked_s: float = 0.0
+    looked_cpu_s: float = 0.0
+    busy_s: float = 0.0
+    light: bool = False
+
+    def look(self, now_s: float, cpu_s: float) -> bool:
+        """Take in its processor time; returns whether ``light`` has changed.
+
+        A kernel that has been computing for a while waits behind those that want a moment only.
+        """
+        passed_s = now_s - self.looked_s
+        busy = cpu_s - self.looked_cpu_s > _BUSY_SHARE * passed_s
+        # Kept from the processor, it is as busy as ever.
+        starved = self.light and cpu_s - self.looked_cpu_s > _STARVED_SHARE * passed_s
+        self.busy_s = self.busy_s + passed_s if busy or starved else 0.0
+        self.looked_s, self.looked_cpu_s = now_s, cpu_s
+        was, self.light = self.light, self.busy_s > _LIGHT_AFTER_S
+        return was is not self.light
 
 
 class Watcher:
@@ -115,6 +142,8 @@ class Watcher:
             if use is not None and use.threads > self._limits.processes:
                 return "processes"
         used = kernel.resources()
+        if used is not None and kernel.watch.look(time.monotonic(), used.cpu_s):
+            kernel.weigh(light=kernel.watch.light)
         if used is None or used.cpu_s == kernel.watch.cpu_s:
             return None
         return self._judge_files(kernel, used.cpu_s)

@@ -103,7 +103,7 @@ async def test_a_group_bounds_its_kernel_and_goes_with_all_that_is_in_it() -> No
         assert group.memory_bytes() > 0
         assert group.memory_kills() == 0
     finally:
-        await asyncio.to_thread(group.remove)  # though its processes live
+        await until(group.remove)  # though its processes live
         await asyncio.to_thread(groups.close)
     assert await process.wait() == -9
     assert set(_left()) <= before
@@ -135,7 +135,7 @@ async def test_limits_are_written_as_given() -> None:
             assert found["cpu.max"] == "50000 100000"
         assert found["pids.max"] == "5"
     finally:
-        await asyncio.to_thread(group.remove)
+        await until(group.remove)
         await asyncio.to_thread(groups.close)
 
 
