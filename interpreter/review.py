@@ -14,6 +14,7 @@ import ast
 import ipaddress
 import re
 import shlex
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -306,13 +307,17 @@ def _read_escaped(code: str) -> _Cell | None:
     return None if tree is None else _Cell(tree, tuple(commands))
 
 
+#: CPython 3.11 counts the depth of all parsers of a process together, and then finds it wrong.
+_ONE_PARSER = threading.Lock()
+
+
 def _parse(code: str) -> ast.Module | None:
     try:
-        with warnings.catch_warnings():
+        with _ONE_PARSER, warnings.catch_warnings():
             # The kernel will give them.
             warnings.simplefilter("ignore")
             return ast.parse(code)
-    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError, SystemError):
         return None
 
 

@@ -163,6 +163,8 @@ def start_app(
     app.config.InteractiveShell.term_title = False
     app.config.Completer.use_jedi = False
     app.initialize([])
+    if not own_system:  # there are no pseudo-terminals, through which IPython runs `!command`
+        app.kernel.shell.system = app.kernel.shell.system_raw
     app.debug_shell_socket.close()  # no debugger is ever there; it would try for ever to connect
     prelude.install(app.kernel.shell)
     gc.collect(0)
