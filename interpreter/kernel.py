@@ -1,52 +1,56 @@
 """One live kernel: its channels, running a cell on it, and interrupting that.
 
-Speaks the Jupyter messaging protocol, version 5.4, through jupyter_client's client. Every message
-comes from a process that runs hostile code: what can't be parsed is counted and left aside.
+Speaks the Jupyter messaging protocol, version 5.4, through jupyter_client's client, on connections
+of our own (``zmtp.py``). Every message comes from a process that runs hostile code: what can't be
+parsed is counted and left aside.
 
 Source: Jupyter client documentation, "Messaging in Jupyter".
 """
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import zmq
-import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.session import Session as MessageSession
+from traitlets import Type
 
 from interpreter.errors import KernelStartFailed
 from interpreter.execution import Deadline, OnInput
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
 from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, OutputCollector
+from interpreter.zmtp import Connection, Intake, Share, open_socket
 
 log = get_logger(__name__)
 
-#: A larger frame ends the connection: nothing honest sends one.
-MAX_FRAME_BYTES = 24 << 20
+#: A larger message ends the connection: nothing honest sends one. Replies can be large too: the
+#: message of an exception is in them, and the completions of a dictionary's keys are.
+MAX_MESSAGE_BYTES = 24 << 20
+#: Questions are short.
+_MAX_QUESTION_BYTES = 2 << 20
 #: More than this is read only of what is shown; other messages of ours are far smaller.
 _CONTENT_BYTES = 1 << 20
-#: Messages waiting on this side; more wait on the kernel's side, in its own memory.
-_WAITING_MESSAGES = 20
 #: Of a message's header, parent and metadata; ours have a few hundred bytes each.
 _HEADER_BYTES = 1 << 16
 #: Frames of one message: five, and buffers that nothing here asks for.
 _MOST_FRAMES = 16
 #: Values in one message. Small ones become large in memory: 24 MB of ``[],`` would be a gigabyte.
 _MOST_VALUES = 1_000_000
-#: How long the reading of one kernel's messages may hold up the others.
-_READING_TURN_S = 0.005
 _CONNECT_S = 15.0
 _REPLY_S = 5.0
 #: After the reply, outputs and ``idle`` follow at once; a kernel silent for so long lost them.
 _IDLE_AFTER_REPLY_S = 10.0
 #: What a kernel sent before it died may still be on its way.
 _LAST_WORDS_S = 0.2
-_LAST_WORDS_PAUSE_S = 0.02
+#: A kernel that ends breaks its connections, all within this time;
+_ALL_BREAK_S = 1.0
+#: and how it ended is known a little later, on a machine with much to do.
+_EXIT_AFTER_BREAK_S = 5.0
 _MOST_QUESTIONS = 8
 _PROMPT_CHARS = 2000
 #: How often over a cell may have a person's time for one answer.
@@ -62,21 +66,69 @@ _MOST_COUNT = 1 << 31
 Message = Mapping[str, Any]
 
 
-def make_context() -> zmq.asyncio.Context:
-    """A ZeroMQ context for the connections to all kernels of a service, with its bounds set."""
-    context = zmq.asyncio.Context()
-    context.set(zmq.MAX_SOCKETS, 16_384)
-    context.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-    context.setsockopt(zmq.RCVHWM, _WAITING_MESSAGES)
-    context.setsockopt(zmq.LINGER, 0)
-    # A kernel that closed its socket could put another in its place.
-    context.setsockopt(zmq.RECONNECT_IVL, -1)
-    return context
-
-
 def connection_info(hosted: HostedKernel) -> Any:
     """A kernel's connection as jupyter_client's classes take it."""
     return {**hosted.connection, "key": str(hosted.connection["key"]).encode()}
+
+
+class _Channel:
+    """One of a client's channels, as jupyter_client uses them."""
+
+    def __init__(self, connection: Connection, session: MessageSession, loop: object) -> None:
+        self.connection = connection
+        self._session = session
+
+    def start(self) -> None:
+        """Nothing to do: it is connected, and :class:`Kernel` reads from it."""
+
+    def stop(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def is_alive(self) -> bool:
+        """Whether the connection is neither broken nor closed."""
+        return self.connection.alive
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message at once or as soon as the kernel takes it; never waits."""
+        self.connection.send(self._session.serialize(message))
+
+
+class _Client(AsyncKernelClient):
+    """jupyter_client's client on connections of ours instead of libzmq's.
+
+    All but iopub give the session's id as their identity: by it the kernel finds the stdin
+    connection of whoever sent the cell.
+    """
+
+    # jupyter_client's annotations name libzmq's class, but any that has these methods will do.
+    shell_channel_class = Type(_Channel)  # type: ignore[assignment]  # see above
+    iopub_channel_class = Type(_Channel)  # type: ignore[assignment]
+    stdin_channel_class = Type(_Channel)  # type: ignore[assignment]
+    control_channel_class = Type(_Channel)  # type: ignore[assignment]
+
+    def __init__(self, hosted: HostedKernel, intake: Intake) -> None:
+        super().__init__()
+        self.load_connection_info(connection_info(hosted))
+        self.connections: dict[str, Connection] = {}
+        self._pid = hosted.pid
+        self._share = Share(intake)
+
+    def connect_iopub(self, identity: bytes | None = None) -> Any:
+        """Called by jupyter_client; its own asks libzmq for a subscription."""
+        return self._create_connected_socket("iopub", identity)
+
+    def _create_connected_socket(self, channel: str, identity: bytes | None = None) -> Any:
+        """Called by jupyter_client for each channel that is started."""
+        path = f"{self.ip}-{getattr(self, channel + '_port')}"
+        self.connections[channel] = connection = Connection(
+            open_socket(path, pid=self._pid),
+            "SUB" if channel == "iopub" else "DEALER",
+            share=self._share,
+            most_bytes=_MAX_QUESTION_BYTES if channel == "stdin" else MAX_MESSAGE_BYTES,
+            identity=identity or b"",
+        )
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +190,12 @@ class _Run:
 class Kernel:
     """A connection to a live kernel. Made by :meth:`start`; ended by :meth:`kill`."""
 
-    def __init__(self, host: KernelHost, hosted: HostedKernel, client: AsyncKernelClient) -> None:
+    def __init__(self, host: KernelHost, hosted: HostedKernel, client: _Client) -> None:
         """Use :meth:`start`."""
+        loop = asyncio.get_running_loop()
         self.hosted = hosted
-        self.exit: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
+        self.exit: asyncio.Future[KernelExit] = loop.create_future()
+        self._broken: asyncio.Future[str] = loop.create_future()
         self._host = host
         self._client = client
         self._run: _Run | None = None
@@ -150,30 +204,22 @@ class Kernel:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def start(
-        cls, host: KernelHost, slot: str | None, context: zmq.asyncio.Context
-    ) -> "Kernel":
+    async def start(cls, host: KernelHost, slot: str | None, intake: Intake) -> "Kernel":
         """Start a kernel on ``host`` and connect to it.
 
         Args:
             host: the machine.
             slot: the sandbox directory, or None for a new one.
-            context: from :func:`make_context`.
+            intake: shared by all kernels of the service.
 
         Raises:
             KernelStartFailed: it did not start, or did not answer.
         """
         hosted = await host.start(slot)
-        client = AsyncKernelClient(context=context)
-        client.load_connection_info(connection_info(hosted))
-        client.start_channels(hb=False)
-        kernel = cls(host, hosted, client)
+        kernel = cls(host, hosted, _Client(hosted, intake))
         try:
             kernel._spawn(kernel._await_exit())
-            kernel._spawn(kernel._read(client.iopub_channel.socket, kernel._on_iopub))
-            kernel._spawn(kernel._read(client.shell_channel.socket, kernel._on_reply))
-            kernel._spawn(kernel._read(client.control_channel.socket, kernel._on_reply))
-            kernel._spawn(kernel._read(client.stdin_channel.socket, kernel._on_stdin))
+            kernel._connect()
             async with asyncio.timeout(_CONNECT_S):
                 await kernel._request("kernel_info_request", {}, timeout_s=_CONNECT_S)
                 await kernel._iopub_ready.wait()
@@ -181,8 +227,27 @@ class Kernel:
             await kernel.kill()
             if isinstance(error, TimeoutError):
                 raise KernelStartFailed("it did not answer") from error
+            if isinstance(error, OSError):
+                raise KernelStartFailed(f"no connection to it could be made ({error})") from error
             raise
         return kernel
+
+    def _connect(self) -> None:
+        """Connect, and read from now on.
+
+        Raises:
+            OSError: a socket is not there, or not the kernel's.
+        """
+        self._client.start_channels(hb=False)
+        handlers = {
+            "iopub": self._on_iopub,
+            "shell": self._on_reply,
+            "control": self._on_reply,
+            "stdin": self._on_stdin,
+        }
+        for channel, connection in self._client.connections.items():
+            connection.broken.add_done_callback(self._on_broken)
+            self._spawn(connection.read(partial(self._take, handlers[channel])))
 
     @property
     def busy(self) -> bool:
@@ -243,19 +308,22 @@ class Kernel:
         try:
             deadline.run()
             self._client.shell_channel.send(message)
-            await _first_of(run.finished, self.exit, deadline.expired)
-            if not run.finished.done() and not self.exit.done():
+            await _first_of(run.finished, self.exit, self._broken, deadline.expired)
+            if self._broken.done():
+                await self._exit_after_break(run.finished)
+                run.output_lost |= not run.finished.done() and not self.exit.done()
+            elif not run.finished.done() and not self.exit.done():
                 timed_out = True
                 await self._stop_cell(run, grace_s)
             if not run.finished.done():
-                await self._hear_last_words(run)
+                await self._hear_last_words()
         finally:
             deadline.pause()
             self._run = None
             for asking in run.asking:
                 asking.cancel()
         return CellEnd(
-            reply=run.reply if run.finished.done() else None,
+            reply=run.reply if run.finished.done() or not self.exit.done() else None,
             count=run.count,
             exit=None if run.finished.done() or not self.exit.done() else self.exit.result(),
             timed_out=timed_out,
@@ -266,13 +334,9 @@ class Kernel:
             run_s=deadline.elapsed_s,
         )
 
-    async def _hear_last_words(self, run: _Run) -> None:
-        """Take in what a kernel sent before it ended."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _LAST_WORDS_S
-        run.last_message = loop.time()
-        while loop.time() < min(end, run.last_message + 2 * _LAST_WORDS_PAUSE_S):  # noqa: ASYNC110
-            await asyncio.sleep(_LAST_WORDS_PAUSE_S)
+    async def _hear_last_words(self) -> None:
+        """Take in what a kernel sent before it ended: its end closes the connection behind that."""
+        await _first_of(self._client.connections["iopub"].broken, timeout_s=_LAST_WORDS_S)
 
     async def _stop_cell(self, run: _Run, grace_s: float) -> None:
         """Interrupt a cell that is past its deadline; kill the kernel if it goes on."""
@@ -316,9 +380,12 @@ class Kernel:
 
     def disconnect(self) -> None:
         """Close the connection; the kernel, if alive, goes on."""
+        if not self._broken.done():
+            self._broken.set_result("it was closed at this end")
         for task in self._tasks:
             task.cancel()
-        self._client.stop_channels()
+        for connection in self._client.connections.values():
+            connection.close()
 
     async def variables(self) -> list[Mapping[str, Any]]:
         """The user's variables, as the kernel describes them; also while a cell runs.
@@ -357,29 +424,24 @@ class Kernel:
         try:
             channel = self._client.control_channel if control else self._client.shell_channel
             channel.send(message)
-            await _first_of(reply, self.exit, timeout_s=timeout_s)
+            await _first_of(reply, self.exit, self._broken, timeout_s=timeout_s)
             if reply.done():
                 return reply.result()
-            if self.exit.done():
+            if self.exit.done() or self._broken.done():
                 raise KernelStartFailed("it ended before it answered")
             raise TimeoutError
         finally:
             del self._replies[message_id]
 
-    async def _read(self, socket: zmq.asyncio.Socket, handle: Callable[[Message], None]) -> None:
-        """Hand on the messages of one channel, letting other work in between."""
-        turn_began = time.monotonic()
-        while True:
-            frames = await socket.recv_multipart(copy=True)
-            message = self._parse(frames)
-            if message is not None:
-                try:
-                    handle(message)
-                except Exception as error:  # hostile values can provoke any
-                    log.debug("a kernel sent a malformed message", reason=type(error).__name__)
-            if time.monotonic() - turn_began > _READING_TURN_S:
-                await asyncio.sleep(0)
-                turn_began = time.monotonic()
+    def _take(self, handle: Callable[[Message], None], frames: list[bytes]) -> None:
+        """Hand on what came on a channel, if it can be a message."""
+        message = self._parse(frames)
+        if message is None:
+            return
+        try:
+            handle(message)
+        except Exception as error:  # hostile values can provoke any
+            log.debug("a kernel sent a malformed message", reason=type(error).__name__)
 
     def _parse(self, frames: list[bytes]) -> Message | None:
         """A message with its content still in bytes; None if it can't be one."""
@@ -446,7 +508,10 @@ class Kernel:
         run = self._run
         is_reply = message["header"]["msg_type"] == "execute_reply"
         if run is not None and parent == run.message_id and is_reply and run.reply is None:
-            run.reply = self._content(message)
+            try:
+                run.reply = self._content(message)
+            except ValueError:  # an exception's own message can be of any size
+                run.reply = {"status": "error"}
             run.settle()
             if not run.idle:
                 self._expect_idle(run)
@@ -535,6 +600,29 @@ class Kernel:
         how = await self._host.wait(self.hosted.kernel_id)
         if not self.exit.done():
             self.exit.set_result(how)
+
+    def _on_broken(self, connection: "asyncio.Future[str]") -> None:
+        if not self._broken.done():
+            self._broken.set_result(connection.result())
+            self._spawn(self._end_broken())
+
+    async def _end_broken(self) -> None:
+        """End a kernel that can't be spoken to, unless that is because it ends itself."""
+        await self._exit_after_break()
+        if not self.exit.done():
+            log.info(
+                "the connection to a kernel broke",
+                kernel_id=self.hosted.kernel_id,
+                reason=self._broken.result(),
+            )
+            if not self.busy:  # else its session replaces it after the cell
+                await self._host.kill(self.hosted.kernel_id)
+
+    async def _exit_after_break(self, *others: "asyncio.Future[Any]") -> None:
+        """Wait for the kernel's exit, or one of ``others``, if this looks like its exit."""
+        await _first_of(self.exit, *others, timeout_s=_ALL_BREAK_S)
+        if not any(connection.alive for connection in self._client.connections.values()):
+            await _first_of(self.exit, *others, timeout_s=_EXIT_AFTER_BREAK_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)

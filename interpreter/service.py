@@ -5,8 +5,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
-import zmq.asyncio
-
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
 from interpreter.errors import DatabaseUnavailable, NoCapacity, SessionClosed
@@ -15,11 +13,11 @@ from interpreter.hosts.base import KernelHost
 from interpreter.hosts.cgroup import machine_memory_bytes
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
-from interpreter.kernel import make_context
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from interpreter.sessions import Session
 from interpreter.settings import Settings
+from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
 
@@ -56,13 +54,13 @@ class Interpreter:
         *,
         files: FileStore,
         host: KernelHost,
-        context: zmq.asyncio.Context,
+        intake: Intake,
     ) -> None:
         """Use :meth:`open`."""
         self.settings = settings
         self.files = files
         self._host = host
-        self._context = context
+        self._intake = intake
         self._sessions: dict[str, Session] = {}
         self._closed = False
         self._max_kernels = settings.max_kernels or kernels_for_this_machine()
@@ -97,9 +95,7 @@ class Interpreter:
                 open_database(settings, on_progress, on_lost=_say_database_lost)
             )
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
-            context = make_context()
-            stack.callback(context.destroy, linger=0)
-            service = cls(settings, files=files, host=host, context=context)
+            service = cls(settings, files=files, host=host, intake=Intake())
             files.subscribe(service._file_changed)
             culling = asyncio.create_task(service._cull_idle())
             try:
@@ -126,7 +122,7 @@ class Interpreter:
                 settings=self.settings,
                 host=self._host,
                 files=self.files,
-                context=self._context,
+                intake=self._intake,
                 make_room=self._make_room,
                 on_close=self._forget,
             )

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import zmq.asyncio
 from nbformat import NotebookNode
 
 from interpreter import endings
@@ -26,6 +25,7 @@ from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.settings import Settings
+from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Session:
         settings: Settings,
         host: KernelHost,
         files: FileStore,
-        context: zmq.asyncio.Context,
+        intake: Intake,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -53,7 +53,7 @@ class Session:
         self._settings = settings
         self._host = host
         self._files = files
-        self._context = context
+        self._intake = intake
         self._make_room = make_room
         self._on_close = on_close
         self._kernel: Kernel | None = None
@@ -466,7 +466,7 @@ class Session:
         await self._make_room(self)
         self._starting = True
         try:
-            kernel = await Kernel.start(self._host, self._slot, self._context)
+            kernel = await Kernel.start(self._host, self._slot, self._intake)
         finally:
             self._starting = False
         self._kernel = kernel

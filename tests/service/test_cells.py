@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import os
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from interpreter.outputs import (
     Output,
     Stream,
 )
+from tests.service.waiting import until
 
 
 async def test_variables_last_from_cell_to_cell(session: Session) -> None:
@@ -287,3 +290,75 @@ async def test_durations_are_reported_apart(session: Session) -> None:
     assert result.durations.run_s >= 0.3
     assert result.durations.queue_s >= 0 and result.durations.collect_s > 0
     assert result.durations.install_s == 0
+
+
+async def test_exception_with_a_huge_message_keeps_the_variables(session: Session) -> None:
+    await session.execute("kept = 1")
+    result = await session.execute("raise ValueError('x' * 1_500_000)", timeout_s=30)
+    assert (result.status, result.state_lost) == ("error", False)
+    assert (await session.execute("kept")).text == "1"
+
+
+# Runs in the kernel: speak for its iopub socket, beside libzmq.
+SEIZE_IOPUB = """
+import os, socket, threading
+def seize():
+    for number in map(int, os.listdir('/proc/self/fd')):
+        try:
+            found = socket.socket(fileno=os.dup(number))
+            if found.getsockname() == '/run/kernel/s-2' and found.getpeername() is not None:
+                found.setblocking(True)
+                return found
+        except OSError:
+            pass
+def flood(piece):
+    try:
+        while True:
+            seized.sendall(piece)
+    except OSError:
+        pass
+seized = seize()
+"""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "b'\\x01\\xff' + b'x' * 255",  # frames of a message without an end
+        "b'\\x03' + (23 << 20).to_bytes(8, 'big') + bytes(23 << 20)",  # large ones
+        "b'\\x02' + (1 << 62).to_bytes(8, 'big') + bytes(1 << 20)",  # one that is too large
+    ],
+)
+async def test_kernel_that_floods_its_connection_is_replaced_at_once(
+    service: Interpreter, session: Session, piece: str
+) -> None:
+    def memory() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    await session.execute(SEIZE_IOPUB)
+    before = memory()
+    result = await session.execute(f"flood({piece})\nimport time; time.sleep(60)")
+    assert memory() - before < 100 << 20
+    assert (result.status, result.state_lost) == ("error", True), result.message
+    assert result.message is not None
+    assert result.message.startswith("The connection to the kernel broke")
+    assert result.durations.run_s < 30
+    assert (await session.execute("1")).text == "1"
+
+
+async def test_kernel_whose_connection_broke_while_idle_is_gone_before_the_next_cell(
+    service: Interpreter, session: Session
+) -> None:
+    def live() -> bool:
+        return any(kernel.user_id == session.user_id for kernel in service.kernels())
+
+    await session.execute(SEIZE_IOPUB)
+    result = await session.execute(
+        "threading.Timer(0.5, flood, [b'\\xff' * 1000]).start()", timeout_s=30
+    )
+    assert result.status == "ok"
+    await until(lambda: not live())
+    following = await session.execute("1 + 1")
+    assert (following.status, following.state_lost) == ("ok", True)
+    assert following.text.startswith("2\n")
