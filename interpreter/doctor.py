@@ -23,6 +23,7 @@ from kernel_startup import landlock
 
 Verdict = Literal["good", "weaker", "missing"]
 _MARKS = {"good": "ok", "weaker": "--", "missing": "!!"}
+_CAP_SYS_PTRACE = 19
 _GIB = 1 << 30
 _LOW_DISK_BYTES = 4 * _GIB
 
@@ -122,6 +123,27 @@ async def examine(
             works.append(backend)
         findings.append(_backend_finding(backend, settings.sandbox, failure, works))
     chosen = _chosen(settings.sandbox, works)
+    if chosen == "landlock" and os.geteuid() == 0 and not _may_look_into_processes():
+        findings.append(
+            Finding(
+                "measuring kernels",
+                "weaker",
+                "this root has no CAP_SYS_PTRACE.",
+                "What kernels share with the processes they fork counts for each of them, so that "
+                "honest ones may be stopped early, and deleted files aren't seen.",
+                "In Docker, add `--cap-add SYS_PTRACE`.",
+            )
+        )
+    if settings.sandbox == "landlock" and "namespaces" in works:
+        findings.append(
+            Finding(
+                "a stronger backend",
+                "weaker",
+                "namespaces work here as well.",
+                "They hide other processes, paths and sockets, where Landlock only refuses them.",
+                "Set SANDBOX=namespaces, or auto.",
+            )
+        )
     if settings.sandbox == "none":
         findings.append(
             Finding(
@@ -133,6 +155,14 @@ async def examine(
             )
         )
     return Report(settings.sandbox, chosen, tuple(findings))
+
+
+def _may_look_into_processes() -> bool:
+    """Whether this process has CAP_SYS_PTRACE."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_PTRACE & 1)
+    return False
 
 
 def _chosen(sandbox: str, works: Sequence[str]) -> str | None:
@@ -162,7 +192,7 @@ def _examine_groups() -> list[Finding]:
                 "Memory and processes of a kernel are looked at four times a second and not "
                 "bounded by the system; processor time is not shared out by users.",
                 "Under systemd, run the service as a unit with `Delegate=yes`; in Docker, with "
-                "`--cgroupns=private` and a writable /sys/fs/cgroup, or as root.",
+                "`--security-opt writable-cgroups=true` (see deploy/).",
             )
         ]
     version, cpu = groups.version, groups.has_cpu

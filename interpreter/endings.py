@@ -94,7 +94,10 @@ def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:
     reason = {
         "memory": f"it used more memory than its limit of {_megabytes(limits.memory_bytes)}",
         "room": f"its files took more room than its limit of {_megabytes(limits.disk_bytes)}",
-        "files": f"it made more files than its limit of {limits.disk_files}",
+        "files": (
+            f"it made more files than its limit of {limits.disk_files}, or directories in "
+            "directories without end"
+        ),
         "processes": f"it had more processes than its limit of {limits.processes}",
         "machine": "all kernels together used more memory than this machine has for them",
         "disk": "the disk of this machine is nearly full, and it was writing most to it",

@@ -158,7 +158,7 @@ async def ensure_kernel_environment(
     with _step("looking for it"):
         found = environment.path.is_dir()
     if found:
-        with contextlib.suppress(PermissionError):  # another user's, then
+        with contextlib.suppress(OSError):  # another user's, or in an image that can't be written
             os.utime(environment.path)  # tells which ones are in use
         return environment
 

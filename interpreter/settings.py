@@ -434,7 +434,8 @@ class Settings(BaseSettings):
         _Variable("KERNEL_UID", "a user id from 1 to 4294967294"),
     ] = Field(
         default=52525,
-        description="The user id that kernels run as when the service runs as root.",
+        description="When the service runs as root, each kernel runs as a user of its own: one of "
+        "the 10000 ids above this one.",
     )
     log_level: Annotated[
         str,

@@ -49,6 +49,10 @@ _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
+#: Signals and timers that may wait; one process needs a few.
+_PENDING_SIGNALS = 512
+_INOTIFY_INSTANCES = "4"
+
 #: The user and group a kernel sees itself as.
 INSIDE_UID = 1000
 INSIDE_GID = 1000
@@ -146,6 +150,7 @@ def mount_session(slot: str, *, tmp_bytes: int, shm_bytes: int) -> None:
     _mount("proc", "/proc", "proc", private | _MS_NOEXEC)
     # User code can't make namespaces of its own, and so can't get capabilities back in one.
     _write("/proc/sys/user/max_user_namespaces", "0")
+    _write("/proc/sys/user/max_inotify_instances", _INOTIFY_INSTANCES)
 
 
 def bring_up_loopback() -> None:
@@ -239,6 +244,9 @@ def set_limits(limits: Mapping[str, int]) -> None:
         (resource.RLIMIT_FSIZE, limits["file_bytes"]),
         (resource.RLIMIT_DATA, data + limits["memory_bytes"]),
         (resource.RLIMIT_MEMLOCK, 0),
+        # Where kernels share a user, so that none uses up what the system has for all of them.
+        (resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS),
+        (resource.RLIMIT_MSGQUEUE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -49,11 +49,8 @@ def main() -> None:
     """Serve until the service closes its end of the socket."""
     parser = argparse.ArgumentParser(description="Forks Cellmate kernels.")
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the service")
-    parser.add_argument("--uid", type=int, help="turn into this user first (when started as root)")
     parser.add_argument("--trial", action="store_true", help="only try to confine a process")
     options = parser.parse_args()
-    if options.uid is not None:
-        confine.become(options.uid, options.uid)
     confine.die_with_parent()
     server = socket.socket(fileno=options.socket)
     try:
@@ -112,8 +109,9 @@ def _run_child(channel: socket.socket, backend: Backend) -> NoReturn:
     """Be the doorkeeper, and in the processes below it the init and the kernel."""
     status = 1
     try:
-        backend.enter()
-        status = _init(channel, backend, json.loads(channel.recv(_MESSAGE_BYTES)))
+        request = json.loads(channel.recv(_MESSAGE_BYTES))
+        backend.enter(request)
+        status = _init(channel, backend, request)
     except BaseException as error:
         with contextlib.suppress(OSError):
             _send(channel, event="failed", reason=_reason(error))

@@ -76,12 +76,15 @@ class Backend:
         """Whether each kernel sees a system of its own."""
         return self.name == "namespaces"
 
-    def enter(self) -> None:
+    def enter(self, request: Mapping[str, Any]) -> None:
         """Go from the fork server's child to the init."""
         if not self.has_namespaces:
             os.setsid()
             confine.adopt_orphans()
             return
+        if request["uid"] is not None:
+            # What the system counts by user, such as descriptors under way, is then its own.
+            confine.become(request["uid"], request["uid"])
         confine.enter_namespaces()
         if os.fork():
             os._exit(0)

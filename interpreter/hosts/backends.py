@@ -36,12 +36,10 @@ class Confinement:
     Attributes:
         sandbox: what the fork server and its kernels see.
         filters: seccomp programs for kernels.
-        server_uid: the user id that the fork server turns into, when this process is root.
     """
 
     sandbox: OuterSandbox | Unwrapped
     filters: tuple[bytes, ...]
-    server_uid: int | None
 
     @property
     def backend(self) -> str:
@@ -52,11 +50,6 @@ class Confinement:
     def own_processes(self) -> bool:
         """Whether each kernel has a pid namespace, whose processes all end with its first one."""
         return self.sandbox.own_processes
-
-    @property
-    def own_users(self) -> bool:
-        """Whether each kernel needs a user id of its own, if this process is root."""
-        return not self.sandbox.own_processes
 
     @property
     def sessions(self) -> Path:
@@ -77,9 +70,7 @@ class Confinement:
         Raises:
             SandboxUnavailable: it doesn't start.
         """
-        return await ForkServer.start(
-            self.sandbox, uid=self.server_uid, filters=self.filters, trial=trial
-        )
+        return await ForkServer.start(self.sandbox, filters=self.filters, trial=trial)
 
     async def try_out(self, *, kernel_uid: int | None) -> None:
         """Confine a process that does nothing, as kernels are.
@@ -98,8 +89,10 @@ class Confinement:
                 await _confine_one(server, self, slot, kernel_uid)
         except TimeoutError as error:
             raise _unavailable("confining a process took too long") from error
-        except OSError as error:
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise _unavailable(await server.why_ended()) from error
+        except OSError as error:
+            raise _unavailable(str(error)) from error
         finally:
             await server.stop()
             await asyncio.to_thread(_remove, slot)
@@ -197,11 +190,11 @@ def make_confinement(
             raise SandboxUnavailable(reason=str(error), remedy=_SECCOMP_REMEDY) from error
     if backend == "namespaces":
         wrapped = OuterSandbox(find_bwrap(), environment, startup, sessions, invented)
-        return Confinement(wrapped, filters, server_uid=kernel_uid)
+        return Confinement(wrapped, filters)
     if backend == "landlock":
         _check_landlock(own_user=kernel_uid is not None)
     bare = Unwrapped(backend, environment, startup, sessions, invented)
-    return Confinement(bare, filters, server_uid=None)
+    return Confinement(bare, filters)
 
 
 def _check_landlock(*, own_user: bool) -> None:
@@ -232,7 +225,7 @@ async def _confine_one(
                 "key": None,
                 "limits": Limits().for_kernel(),
                 "output_chars": 0,
-                "uid": kernel_uid if confinement.own_users else None,
+                "uid": kernel_uid,
             }
         )
         for event in ("confined", "forked", "ready"):

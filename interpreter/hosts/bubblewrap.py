@@ -79,6 +79,10 @@ class OuterSandbox:
         words = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
         words += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         words += ["--unshare-cgroup-try", "--hostname", "cellmate"]
+        if (
+            os.geteuid() == 0
+        ):  # what is left of root's rights: to give each kernel a user of its own
+            words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         for name, value in self._environ_inside().items():
             words += ["--setenv", name, value]
         words += ["--ro-bind", "/usr", "/usr"]

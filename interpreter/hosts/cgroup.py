@@ -333,7 +333,9 @@ class _GroupV1:
         return _counter(self._directories["memory"] / "memory.oom_control", "oom_kill")
 
     def was_full(self) -> bool:
-        return int((self._directories["memory"] / "memory.failcnt").read_text()) > 0
+        memory = self._directories["memory"]
+        names = ("memory.failcnt", "memory.memsw.failcnt")  # whichever limit was met first
+        return any(int((memory / n).read_text()) for n in names if (memory / n).exists())
 
     def weigh(self, *, light: bool) -> None:
         if "cpu" in self._directories:

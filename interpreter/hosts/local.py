@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -45,6 +46,7 @@ T = TypeVar("T")
 _KERNEL_START_S = 30.0
 _KILL_S = 10.0
 _REFILL_PAUSE_S = 0.3
+_MOST_FILES = 65_536
 _GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
@@ -98,13 +100,13 @@ class LocalKernelHost:
     limits: Limits
     spare_kernels: int
     _confinement: Confinement
-    _kernel_uid: int | None
     _socket_root: Path
     _groups: ControlGroups | None
     _users: UserIds | None = None
     _server: ForkServer | None = None
     _forks: dict[str, _Fork] = field(default_factory=dict)
     _owners: dict[str, int] = field(default_factory=dict)
+    _trims: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
@@ -138,7 +140,7 @@ class LocalKernelHost:
             sandbox: the backend: ``namespaces``, ``landlock``, ``auto`` for the stronger one that
                 works, or ``none``.
             kernel_python: the Python for a new environment; None takes the running one.
-            kernel_uid: the host's user id that kernels run as, when this process is root.
+            kernel_uid: kernels run as users of their own above this id, when this process is root.
             spare_kernels: how many kernels to keep ready for newcomers.
             on_progress: gets a line for a person about each longer step.
 
@@ -151,6 +153,7 @@ class LocalKernelHost:
             root=kernel_env_dir, python=kernel_python, on_progress=on_progress
         )
         sessions = data_dir / "sessions"
+        _allow_many_files()
         own_user = os.geteuid() == 0
         groups = open_control_groups()
         try:
@@ -173,10 +176,9 @@ class LocalKernelHost:
                 limits=limits,
                 spare_kernels=spare_kernels,
                 _confinement=confinement,
-                _kernel_uid=kernel_uid if own_user else None,
                 _socket_root=socket_root,
                 _groups=groups,
-                _users=UserIds(kernel_uid) if own_user and confinement.own_users else None,
+                _users=UserIds(kernel_uid) if own_user else None,
             )
             try:
                 watcher = Watcher(
@@ -210,6 +212,7 @@ class LocalKernelHost:
             kernel = await self._fork_newcomer()
             self._fill_spares()
             return kernel
+        await self._trimmed(slot)
         await asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
         return await self._fork(slot)
 
@@ -224,6 +227,8 @@ class LocalKernelHost:
             os.killpg(fork.kernel.pid, signum)
         except ProcessLookupError:
             return False
+        except PermissionError as error:  # root without CAP_KILL; its init can still end it
+            log.error("a kernel could not be signalled", reason=str(error))
         return True
 
     async def kill(self, kernel_id: str) -> None:
@@ -256,16 +261,15 @@ class LocalKernelHost:
     async def open_slot(self) -> str:
         """See :meth:`KernelHost.open_slot`."""
         name = secrets.token_hex(8)
-        owner = self._kernel_uid
+        owner = None
         if self._users is not None:
-            owner = await asyncio.to_thread(self._users.take)
-        if owner is not None:
-            self._owners[name] = owner
+            owner = self._owners[name] = await asyncio.to_thread(self._users.take)
         await asyncio.to_thread(slots.create, self._path(name), owner=owner)
         return name
 
     async def close_slot(self, slot: str) -> None:
         """See :meth:`KernelHost.close_slot`."""
+        await self._trimmed(slot)
         try:
             await asyncio.to_thread(slots.remove, self._path(slot))
         except OSError as error:
@@ -283,8 +287,15 @@ class LocalKernelHost:
         """See :meth:`KernelHost.remove_file`."""
         await asyncio.to_thread(slots.remove_file, self._path(slot), file_id)
 
+    async def _trimmed(self, slot: str) -> None:
+        trim = self._trims.pop(slot, None)
+        if trim is not None:
+            await asyncio.shield(trim)
+
     async def scan(self, slot: str) -> WorkingDirectory:
         """See :meth:`KernelHost.scan`."""
+        if (trim := self._trims.get(slot)) is not None:
+            await asyncio.shield(trim)  # what goes isn't an artifact
         return await asyncio.to_thread(slots.scan, self._path(slot))
 
     async def read(self, slot: str, path: str) -> AsyncIterator[bytes]:
@@ -308,17 +319,17 @@ class LocalKernelHost:
     # -- forking ---------------------------------------------------------------------------------
 
     async def _fork(self, slot: str) -> HostedKernel:
-        server = await self._running_server()
         channel = ControlChannel()
         opened: list[int] = []
         group: KernelGroup | None = None
+        server: ForkServer | None = None
         kernel_id = secrets.token_hex(8)
         key = secrets.token_hex(32)
-        own_uid = self._owners.get(slot) if self._users is not None else None
+        own_uid = self._owners.get(slot)
         try:
             async with asyncio.timeout(_KERNEL_START_S):
                 started_ns = time.time_ns()
-                server.fork(channel.theirs)
+                server = await self._ask_for_fork(channel)
                 channel.theirs.close()
                 channel.send(
                     {
@@ -338,6 +349,7 @@ class LocalKernelHost:
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
                 opened.append(os.pidfd_open(forked.pid))
+                _prefer_to_end(forked.pid)
                 channel.send({"go": True})
                 await self._expect(server, channel, "ready")
         except BaseException as error:
@@ -350,7 +362,7 @@ class LocalKernelHost:
             if group is not None:
                 self._spawn(_remove_group(group))
             if isinstance(error, TimeoutError):
-                if not opened:
+                if not opened and server is not None:
                     self._retire(server)
                 reason = f"it was not ready within {_KERNEL_START_S:.0f} s"
                 raise KernelStartFailed(reason=reason) from error
@@ -379,6 +391,20 @@ class LocalKernelHost:
         self._forks[kernel_id] = fork
         self._spawn(self._attend(fork))
         return kernel
+
+    async def _ask_for_fork(self, channel: ControlChannel) -> ForkServer:
+        """Have a fork server fork; if it has just ended, its successor."""
+        server = await self._running_server()
+        try:
+            server.fork(channel.theirs)
+        except OSError:
+            async with self._server_lock:
+                if self._server is server:
+                    await server.stop()
+                    self._server = None
+            server = await self._running_server()
+            server.fork(channel.theirs)
+        return server
 
     async def _expect(
         self, server: ForkServer, channel: ControlChannel, event: str
@@ -415,7 +441,7 @@ class LocalKernelHost:
         self._kill_init(fork)
         cause = self._cause(fork, status)
         if cause.cause in ("room", "files", "disk"):
-            await self._trim(fork)
+            self._trims[fork.slot] = self._spawn(self._trim(fork))
         if fork.owner is not None:
             await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
         del self._forks[fork.kernel.kernel_id]
@@ -427,7 +453,7 @@ class LocalKernelHost:
             await _remove_group(fork.group)
 
     async def _trim(self, fork: _Fork) -> None:
-        """Remove what a kernel wrote too much, so that the next one can work."""
+        """Remove what a kernel wrote too much, so that the next one can work; that one waits."""
         try:
             await asyncio.to_thread(
                 slots.trim,
@@ -541,6 +567,27 @@ class LocalKernelHost:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._chores.discard)
         return task
+
+
+def _prefer_to_end(pid: int) -> None:
+    """Have the system, should it run out of memory, end a kernel before anything else.
+
+    Written by root, it also is the least that the kernel may set it to.
+    """
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+
+
+def _allow_many_files() -> None:
+    """Have this process open as many files as it may; more than kernels, in any case.
+
+    Descriptors under way are counted by user. A kernel with the service's own user id could else
+    use up what the service needs to talk to its fork server.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _remove_group(group: KernelGroup) -> None:

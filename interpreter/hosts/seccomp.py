@@ -127,11 +127,15 @@ def build_filters(
         Two BPF programs, each an array of ``struct sock_filter``.
 
     Raises:
-        SeccompUnavailable: libseccomp is not installed.
+        SeccompUnavailable: libseccomp is not installed, or doesn't work.
     """
     library = _library()
-    calls = _calls(library, own_user=own_user, shared_memory=counted)
-    return calls, _arguments(library, own_network=own_network, own_processes=own_processes)
+    try:
+        calls = _calls(library, own_user=own_user, shared_memory=counted)
+        arguments = _arguments(library, own_network=own_network, own_processes=own_processes)
+    except OSError as error:
+        raise SeccompUnavailable(f"libseccomp could not compile a filter ({error})") from error
+    return calls, arguments
 
 
 def _library() -> Any:

@@ -42,7 +42,6 @@ class ForkServer:
         cls,
         sandbox: OuterSandbox | Unwrapped,
         *,
-        uid: int | None,
         filters: Sequence[bytes],
         trial: bool = False,
     ) -> Self:
@@ -50,7 +49,6 @@ class ForkServer:
 
         Args:
             sandbox: what it and its kernels see.
-            uid: the host's user id that it turns into, when this process is root.
             filters: seccomp programs for its kernels.
             trial: import nothing: its kernels end as soon as they are confined.
 
@@ -59,7 +57,7 @@ class ForkServer:
         """
         channel = ControlChannel()
         try:
-            process = await _spawn(sandbox, channel.theirs.fileno(), uid=uid, trial=trial)
+            process = await _spawn(sandbox, channel.theirs.fileno(), trial=trial)
         except BaseException:
             channel.close()
             raise
@@ -128,13 +126,11 @@ class ForkServer:
 
 
 async def _spawn(
-    sandbox: OuterSandbox | Unwrapped, descriptor: int, *, uid: int | None, trial: bool
+    sandbox: OuterSandbox | Unwrapped, descriptor: int, *, trial: bool
 ) -> asyncio.subprocess.Process:
     # Without a site: a bare one would bring packages that aren't the kernels'.
     words = ["-s", "-P", *(["-S"] if trial or sandbox.backend != "namespaces" else [])]
     words += ["-m", "kernel_startup.forkserver", "--socket", str(descriptor)]
-    if uid is not None:
-        words += ["--uid", str(uid)]
     if trial:
         words.append("--trial")
     os.set_inheritable(descriptor, True)
@@ -166,6 +162,11 @@ def remedy(reason: str) -> str:
             "Set KERNEL_ENV_DIR to a directory that every user of this machine can reach, such as "
             "/var/cache/cellmate/kernel-envs, DATA_DIR as well, and KERNEL_PYTHON to a Python that "
             "every user can run, such as /usr/bin/python3."
+        )
+    if "RTM_NEWADDR" in reason:  # bubblewrap as root, without the capabilities of a whole root
+        return (
+            "In a container, run the service as an ordinary user (`--user 10000:10000`) with the "
+            "profile in deploy/, or set SANDBOX=landlock."
         )
     if "uid map" in reason or "namespace" in reason or "not permitted" in reason.lower():
         return (

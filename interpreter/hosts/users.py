@@ -11,12 +11,12 @@ _RANGE = 10_000
 
 
 class UserIds:
-    """Hands out user ids, the first one being ``KERNEL_UID``."""
+    """Hands out the user ids above ``KERNEL_UID``, which kernels in namespaces share."""
 
-    def __init__(self, first: int) -> None:
-        """Hand out ids from this one on."""
-        self._first = first
-        self._range = max(1, min(_RANGE, (1 << 32) - 2 - first))
+    def __init__(self, kernel_uid: int) -> None:
+        """Hand out ids above this one."""
+        self._first = kernel_uid + 1
+        self._range = max(1, min(_RANGE, (1 << 32) - 2 - self._first))
         self._taken: set[int] = set()
 
     def take(self) -> int:

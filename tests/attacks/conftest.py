@@ -8,7 +8,9 @@ the service has not grown, and that the attacker's own session is usable again.
 import asyncio
 import itertools
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -165,9 +167,9 @@ async def arena(
     planted_secret: str,
 ) -> AsyncIterator[Arena]:
     """The arena of one backend, with limits small enough to be hit in a test."""
-    directory = tmp_path_factory.mktemp("arena")
-    for parent in (directory, directory.parent, directory.parent.parent):
-        parent.chmod(0o711)  # kernels without a file system of their own have to pass through
+    # Not below pytest's own directory: the next run takes others' right to pass through it.
+    directory = Path(tempfile.mkdtemp(prefix="cellmate-arena-"))
+    directory.chmod(0o711)  # kernels without a file system of their own have to pass through
     data_dir = directory / "data"
     settings = Settings(
         data_dir=data_dir,
@@ -195,6 +197,8 @@ async def arena(
             yield Arena(request.param, service, bystander, data_dir)
     except (SandboxUnavailable, KernelEnvironmentFailed) as error:
         pytest.skip(str(error))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -60,7 +60,7 @@ async def test_none_is_taken_only_when_asked_for_and_confines_nothing(
 
 
 def test_no_two_kernels_get_the_same_user_and_none_that_has_processes() -> None:
-    users = UserIds(os.geteuid() + 1)
+    users = UserIds(os.geteuid())
     taken = [users.take() for _ in range(200)]
     assert len(set(taken)) == 200
     running = {os.stat(path).st_uid for path in Path("/proc").glob("[0-9]*")}
@@ -68,7 +68,7 @@ def test_no_two_kernels_get_the_same_user_and_none_that_has_processes() -> None:
 
 
 def test_a_user_that_was_given_back_can_be_taken_again() -> None:
-    users = UserIds((1 << 32) - 3)  # there is one left from there on
+    users = UserIds((1 << 32) - 4)  # there is one left from there on
     only = users.take()
     with pytest.raises(OSError, match="taken"):
         users.take()

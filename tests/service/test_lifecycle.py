@@ -355,8 +355,12 @@ async def test_directory_of_any_depth_can_be_left_behind(session: Session) -> No
         "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
         "open('x', 'w').close(); os.chmod('.', 0)"
     )
-    assert result.status == "ok"
-    assert (await session.execute("1")).message is None  # told with the first cell only
+    # The watcher may see it while the cell runs, or find the kernel idle: what it can't measure, it
+    # ends. Either way nothing of it is in the way of the next kernel.
+    if result.status != "ok":
+        assert result.message is not None and "directories without end" in result.message
+    await session.restart()
+    assert (await session.execute("1")).text == "1"
     await session.close()
 
 
@@ -417,7 +421,7 @@ async def test_sandbox_that_does_not_start_is_explained(
         "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
     )
     refusing.chmod(0o755)
-    monkeypatch.setattr("interpreter.hosts.local.find_bwrap", lambda: refusing)
+    monkeypatch.setattr("interpreter.hosts.backends.find_bwrap", lambda: refusing)
     async with Interpreter.open(Settings(data_dir=tmp_path / "data")) as service:
         session = await service.session(user_id="1")
         with pytest.raises(SandboxUnavailable) as refused:
