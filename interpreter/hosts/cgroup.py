@@ -23,6 +23,8 @@ log = get_logger(__name__)
 _REMOVE_TRIES = 200
 _REMOVE_PAUSE_S = 0.01
 _CPU_PERIOD_US = 100_000
+_NEARLY_FULL_BYTES = 1 << 20
+_SOCKET_BYTES = 64 << 20
 #: What kernels may use of the machine's memory, all together: the service must live on.
 _MEMORY_SHARE = 0.8
 
@@ -304,6 +306,9 @@ class _GroupsV1:
         _write(memory / "memory.limit_in_bytes", str(limits.memory_bytes))
         if (memory / "memory.memsw.limit_in_bytes").exists():
             _write(memory / "memory.memsw.limit_in_bytes", str(limits.memory_bytes))
+        sockets = memory / "memory.kmem.tcp.limit_in_bytes"
+        if sockets.exists():  # what sockets hold is counted apart, and only where it is bounded
+            _write(sockets, str(min(_SOCKET_BYTES, limits.memory_bytes // 4)))
         _write(directories["pids"] / "pids.max", str(limits.processes))
         if self.has_cpu:
             _write(directories["cpu"] / "cpu.cfs_period_us", str(_CPU_PERIOD_US))
@@ -334,8 +339,10 @@ class _GroupV1:
 
     def was_full(self) -> bool:
         memory = self._directories["memory"]
-        names = ("memory.failcnt", "memory.memsw.failcnt")  # whichever limit was met first
-        return any(int((memory / n).read_text()) for n in names if (memory / n).exists())
+        limit = int((memory / "memory.limit_in_bytes").read_text())
+        names = ("memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes")
+        most = max(int((memory / n).read_text()) for n in names if (memory / n).exists())
+        return most >= limit - _NEARLY_FULL_BYTES
 
     def weigh(self, *, light: bool) -> None:
         if "cpu" in self._directories:

@@ -77,9 +77,16 @@ def deleted_bytes(pid: int, device: int) -> int:
                 if line.endswith(" (deleted)"):
                     span, _, _, disk, inode = line.split()[:5]
                     if _device(disk) == device:
-                        first, _, last = span.partition("-")
-                        found.setdefault(int(inode), int(last, 16) - int(first, 16))
+                        found.setdefault(int(inode), _mapped_bytes(process, span))
     return sum(found.values())
+
+
+def _mapped_bytes(process: Path, span: str) -> int:
+    """Room that a mapped file takes; where only root may know that, how much of it is mapped."""
+    with suppress(OSError):
+        return os.stat(process / "map_files" / span).st_blocks * _BLOCK_BYTES
+    first, _, last = span.partition("-")
+    return int(last, 16) - int(first, 16)
 
 
 def _device(text: str) -> int:

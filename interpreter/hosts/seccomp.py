@@ -20,7 +20,7 @@ _WORD = 0xFFFF_FFFF  # the system looks at the lower half of an int argument onl
 
 _FILES = """
     access chdir close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2
-    fadvise64 fallocate fchdir fcntl fdatasync flock fstat fstatfs fsync ftruncate futimesat getcwd
+    fadvise64 fchdir fcntl fdatasync flock fstat fstatfs fsync ftruncate futimesat getcwd
     getdents getdents64 getxattr fgetxattr lgetxattr inotify_add_watch inotify_init inotify_init1
     inotify_rm_watch ioctl link linkat listxattr flistxattr llistxattr lseek lstat mkdir mkdirat
     mknod mknodat newfstatat open openat openat2 pread64 preadv preadv2 pwrite64 pwritev pwritev2
@@ -159,6 +159,8 @@ def _calls(library: Any, *, own_user: bool, shared_memory: bool) -> bytes:
         allowed -= {"inotify_add_watch"}
         program.add(nothing, _names(_PERMISSIONS))
     program.add(nothing, _names(_IGNORED))
+    # Gigabytes in a millisecond, which no watcher is quick enough for: libraries write instead.
+    program.add(library.ERRNO(errno.EOPNOTSUPP), ["fallocate"])
     program.add(library.ERRNO(errno.EPERM), set(_names(_REFUSED)) - {"personality"})
     program.add(library.ALLOW, allowed)
     for persona in _PERSONALITIES:

@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 _SERVICE_GROWTH_BYTES = 192 << 20
 MEMORY_BYTES = 384 << 20
 DISK_BYTES = 64 << 20
-FILES = 3000
+FILES = 600
 #: Planted in the service's environment and in a .env beside it; must appear nowhere in a kernel.
 SECRET_NAME, SECRET = "DISCORD_TOKEN_FOR_ATTACKS", "planted-secret-7d41b0"
 

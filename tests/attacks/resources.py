@@ -41,11 +41,3 @@ def used_bytes(top: Path) -> int:
             except OSError:  # gone meanwhile
                 continue
     return total
-
-
-def available_bytes() -> int:
-    """Memory that this machine has left."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("no MemAvailable")

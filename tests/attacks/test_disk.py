@@ -62,14 +62,6 @@ while more():  # one page of each is mapped, and no descriptor leads to it any m
     os.write(fd, block); got(4)
     kept.append(libc.mmap(None, 4096, 1, 1, fd, 0)); os.close(fd)
 """,
-    "deleted-and-in-flight": """
-import socket
-a, b = socket.socketpair()
-while more():  # the descriptors wait in a socket, where no list of open files shows them
-    fd = os.open('gone', os.O_RDWR | os.O_CREAT); os.unlink('gone')
-    os.write(fd, block); got(4)
-    socket.send_fds(a, [b'x'], [fd]); os.close(fd)
-""",
     "deleted-directory": """
 kept = []
 os.mkdir('d'); os.chdir('d'); os.rmdir('../d')

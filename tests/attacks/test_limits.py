@@ -18,11 +18,11 @@ _PROCESSES = 40
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def strict(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+async def strict(arena: Arena) -> AsyncIterator[Arena]:
     """An arena on the same backend whose limits are small and no round numbers."""
     settings = arena.service.settings.model_copy(
         update={
-            "data_dir": tmp_path_factory.mktemp("strict") / "data",
+            "data_dir": arena.data_dir.with_name("strict"),
             "kernel_processes": _PROCESSES,
             "kernel_open_files": _OPEN_FILES,
             "kernel_file_bytes": _FILE_BYTES,
@@ -229,13 +229,10 @@ async def test_room_on_the_disk_is_limited_to_the_block(
     wanted = DISK_BYTES + 4096 * above
     result = await arena.attack(
         attacker,
-        f"{_FILL_TO}\nfile = open('big', 'wb')\n"
-        f"left = {wanted} - used()[0]\n"
-        "file.write(os.urandom(left)); file.flush(); os.fsync(file.fileno())\n"
-        # An extent tree may take a block of its own: give back what is too much.
-        f"while used()[0] > {wanted}:\n"
-        f"    os.ftruncate(file.fileno(), os.path.getsize('big') - (used()[0] - {wanted}))\n"
-        f"    os.fsync(file.fileno())\n"
+        f"{_FILL_TO}\nfile = open('big', 'wb', buffering=0)\n"
+        # Block by block at its end: the file system may need one for itself.
+        f"file.write(os.urandom({wanted} - used()[0] - 40 * block)); os.fsync(file.fileno())\n"
+        f"while used()[0] < {wanted}: file.write(os.urandom(block)); os.fsync(file.fileno())\n"
         f"print(used()[0] - {wanted}, flush=True)\n{_BUSY}print('lives')",
         timeout_s=60,
     )
