@@ -42,6 +42,8 @@ lock: setup ## pin the requirements again; UPGRADE=1 takes the newest versions
 docs: setup ## write .env.example anew from the settings
 	$(bin)/python .make/env_example.py > .env.example.new
 	mv .env.example.new .env.example
+	$(bin)/python deploy/make_profile.py > deploy/seccomp.json.new
+	mv deploy/seccomp.json.new deploy/seccomp.json
 
 bench: setup ## measure against stock Jupyter; prints a table, writes JSON
 	@exec $(bin)/python -m benchmarks $(ARGS)

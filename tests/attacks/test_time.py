@@ -119,11 +119,11 @@ async def test_loop_in_a_thread_goes_on_within_the_share_and_later_cells_work(
 
 
 _STREAM_FLOODS = {
-    "stdout": "import sys\nfor _ in range(1024): sys.stdout.write('x' * (1 << 20))",
-    "stderr": "import sys\nfor _ in range(1024): sys.stderr.write('x' * (1 << 20))",
+    "stdout": "import sys\nfor _ in range(1 << 14): sys.stdout.write('x' * (1 << 16))",
+    "stderr": "import sys\nfor _ in range(1 << 14): sys.stderr.write('x' * (1 << 16))",
     "descriptor": "import os\nblock = b'x' * (1 << 20)\nfor _ in range(512): os.write(1, block)",
     "child": "import subprocess\n"
-    "subprocess.run('yes xxxxxxxxxxxxxxxxxxxxxxxx | head -c 400000000', shell=True)",
+    "subprocess.run('yes xxxxxxxxxxxxxxxxxxxxxxxx | head -c 40000000', shell=True)",
     "lines": "for _ in range(100_000): print('xxx')",
     "carriage-returns": "print('\\r'.join(['x' * 99] * 1_000_000))",
     "backspaces": "print('x\\b' * 20_000_000)",
