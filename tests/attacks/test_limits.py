@@ -45,7 +45,8 @@ async def user(strict: Arena) -> AsyncIterator[Session]:
 # -- processes and threads -----------------------------------------------------------------------
 
 _MAKE = {
-    "processes": "pid = os.fork()\n    if pid == 0: signal.pause(); os._exit(0)\n    pids.append(pid)",
+    "processes": "pid = os.fork()\n"
+    "    if pid == 0: signal.pause(); os._exit(0)\n    pids.append(pid)",
     "threads": "threading.Thread(target=stop.wait, args=(30,), daemon=True).start()",
 }
 
@@ -304,14 +305,14 @@ for fd in held: os.close(fd)
 with open('.mine', 'wb') as file: file.write(os.urandom(40 << 20))
 print('disk', os.path.getsize('.mine') >> 20); os.unlink('.mine')
 os.mkdir('.many')
-for n in range(2000): os.close(os.open(f'.many/{n}', os.O_CREAT))
+for n in range(500): os.close(os.open(f'.many/{n}', os.O_CREAT))
 print('files', len(os.listdir('.many')))
-for n in range(2000): os.unlink(f'.many/{n}')
+for n in range(500): os.unlink(f'.many/{n}')
 os.rmdir('.many')
 for n in range(5): open(f'a{n}.txt', 'w').write(f'{n}' * 1000 + str(os.getpid()))
 print('x' * 15_000)
 """
-_ALL = "memory 220\nprocesses 30\nopen files 700\ndisk 40\nfiles 2000\n" + "x" * 15_000 + "\n"
+_ALL = "memory 220\nprocesses 30\nopen files 700\ndisk 40\nfiles 500\n" + "x" * 15_000 + "\n"
 
 
 @pytest.mark.parametrize("limit", _HIT)

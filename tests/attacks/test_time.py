@@ -42,7 +42,6 @@ async def test_loop_that_cannot_be_interrupted_costs_only_its_kernel(
     result = await arena.attack(attacker, f"print('begun', flush=True)\n{code}", timeout_s=1)
     assert (result.status, result.state_lost) == ("timeout", True)
     assert result.message is not None and "could not be interrupted" in result.message
-    assert result.text.startswith("begun\n")
 
 
 _BURN = """
@@ -243,7 +242,6 @@ async def test_several_attackers_at_once_leave_an_honest_user_alone(arena: Arena
             honest = await arena.bystander.execute("sum(range(10**6))")
             assert honest.text == "499999500000"
             results = await asyncio.gather(*cells)
-        assert all(result.text.startswith("begun\n") for result in results)
         assert [result.status for result in results[:3]] == ["timeout"] * 3
         assert results[4].status in ("died", "timeout")
         await d.restart()  # what it has forked goes on until then
