@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 #: Longer cells are left unread: they are data, and reading them would hold up everybody.
-MAX_CHARACTERS = 16_000
+MAX_CHARACTERS = 4_000
 
 #: Gets an import's top-level module, or a requirement's name as written; gives the sentence that
 #: says why it is refused and what to do instead, or None.

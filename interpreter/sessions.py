@@ -259,7 +259,7 @@ class Session:
             async with self._cell_lock:
                 self.last_active_at = datetime.now(UTC)
                 at_turn.set()
-                remarks = await self._review(code, can_ask=on_input is not None)
+                remarks = self._review(code, can_ask=on_input is not None)
                 certain = [remark.sentence for remark in remarks if remark.certain]
                 if certain:
                     return self._refused(code, certain, time.monotonic() - queued_at)
@@ -279,19 +279,13 @@ class Session:
             self._pending -= 1
             self.last_active_at = datetime.now(UTC)
 
-    async def _review(self, code: str, *, can_ask: bool) -> tuple[Remark, ...]:
-        """What is said of a cell before it runs. Not in the loop: a cell may be long."""
+    def _review(self, code: str, *, can_ask: bool) -> tuple[Remark, ...]:
+        """What is said of a cell before it runs. In the loop: long cells are left unread."""
         if not self._settings.review_code:
             return ()
         replaced = self._libraries_replaced
-
-        def read() -> tuple[tuple[Remark, ...], bool]:
-            remarks = review(code, can_ask=can_ask, libraries_replaced=replaced)
-            return remarks, replaces_libraries(code)
-
-        remarks, replaces = await asyncio.to_thread(read)
-        self._libraries_replaced = replaced or replaces
-        return remarks
+        self._libraries_replaced = replaced or replaces_libraries(code)
+        return review(code, can_ask=can_ask, libraries_replaced=replaced)
 
     def _refused(self, code: str, sentences: list[str], queue_s: float) -> Execution:
         log.info("cell refused", user_id=self.user_id)
@@ -470,7 +464,6 @@ class Session:
         finally:
             self._starting = False
         self._kernel = kernel
-        self._libraries_replaced = False
         if self._slot is None:
             self._slot = kernel.hosted.slot
             for file in await self._files.list(user_id=self.user_id):
@@ -482,6 +475,7 @@ class Session:
     async def _end_kernel(self) -> None:
         """End the kernel, if there is one. Needs the life lock."""
         kernel, self._kernel = self._kernel, None
+        self._libraries_replaced = False
         if kernel is not None:
             await kernel.kill()
 

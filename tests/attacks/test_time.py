@@ -232,9 +232,15 @@ async def test_several_attackers_at_once_leave_an_honest_user_alone(arena: Arena
         "import mmap\nm = mmap.mmap(-1, 1 << 30)\n"
         "for i in range(0, 1 << 30, 1 << 20): m[i : i + (1 << 20)] = bytes(1 << 20)",
     ]
-    async with arena.user() as a, arena.user() as b, arena.user() as c, arena.user() as d:
-        async with arena.user() as e, arena.undisturbed():
-            attackers = [a, b, c, d, e]
+    async with (
+        arena.user() as a,
+        arena.user() as b,
+        arena.user() as c,
+        arena.user() as d,
+        arena.user() as e,
+    ):
+        attackers = [a, b, c, d, e]
+        async with arena.undisturbed():
             cells = [
                 await begin(user, f"print('begun', flush=True)\n{code}", timeout_s=3)
                 for user, code in zip(attackers, attacks, strict=True)
