@@ -16,8 +16,8 @@ def slot(tmp_path: Path) -> Path:
     return path
 
 
-def test_new_slot_has_its_four_directories(slot: Path) -> None:
-    assert sorted(path.name for path in slot.iterdir()) == ["files", "home", "run", "work"]
+def test_new_slot_has_its_directories(slot: Path) -> None:
+    assert sorted(path.name for path in slot.iterdir()) == ["files", "home", "run", "tmp", "work"]
 
 
 def test_tree_without_permissions_is_removed(slot: Path) -> None:

@@ -93,8 +93,11 @@ async def test_clock_goes_on_after_the_answer(session: Session) -> None:
 
 async def test_input_without_anyone_to_ask_raises_in_the_cell(session: Session) -> None:
     result = await session.execute("input('hello? ')")
-    assert result.status == "error"
-    assert "StdinNotImplementedError" in result.text
+    assert result.status == "refused"
+    assert result.message is not None and "nobody can answer" in result.message
+    hidden = await session.execute("exec(\"input('hello? ')\")")
+    assert hidden.status == "error"
+    assert "StdinNotImplementedError" in hidden.text
 
 
 async def test_front_end_that_cannot_ask_ends_the_cell(session: Session) -> None:
