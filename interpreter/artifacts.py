@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from interpreter.errors import FileStoreError, FileTooLarge
 from interpreter.execution import SkippedArtifact
-from interpreter.files import FileStore, StoredFile
+from interpreter.files import FileStore, StoredFile, shown_name
 from interpreter.hosts.base import KernelHost, WorkingDirectory, WorkingFile
 from interpreter.outputs import DisplayData, ExecuteResult, Output
 
 #: Beyond this, skipped files are counted, not named.
 _MAX_NAMED = 20
+_MOST_PATH_CHARS = 255
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "image/gif")
 
 
@@ -178,8 +179,12 @@ def _name_shown(outputs: tuple[Output, ...], shown: Mapping[int, StoredFile]) ->
 
 
 def _shown_name(path: str) -> str:
-    """A path that may hold any bytes, as text that can be shown and stored."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A path that may hold any bytes, as text that can be shown: on one line, of bounded length.
+
+    It stands in sentences: a line break in it could begin one of its own.
+    """
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "/".join(shown_name(part) for part in text[:_MOST_PATH_CHARS].split("/"))
 
 
 def _bounded(skipped: list[SkippedArtifact]) -> tuple[SkippedArtifact, ...]:

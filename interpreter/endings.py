@@ -62,10 +62,12 @@ def sentence_about(
     if end.exit is not None:
         how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
-        files = "the files are still there"
+        gone = "The variables are gone; the files are still there."
         if end.exit.cause in _DISK_CAUSES:
-            files = "the files it wrote last are, too, and those of before are still there"
-        return f"{how} The variables are gone; {files}.{lost}"
+            gone = (
+                "The variables and the files it wrote last are gone; earlier files are still there."
+            )
+        return f"{how} {gone}{lost}"
     if end.input_timed_out:
         waited = f"{input_timeout_s:g} s"
         return f"Nobody answered the cell's input() within {waited}, so it was interrupted."

@@ -49,6 +49,8 @@ _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
+#: An instance for each kernel, and not all that there are.
+_OWN_TERMINALS, _TERMINALS = "newinstance,ptmxmode=0666", 64
 #: Signals and timers that may wait; one process needs a few.
 _PENDING_SIGNALS = 512
 _INOTIFY_INSTANCES = "4"
@@ -143,7 +145,13 @@ def mount_session(slot: str, *, tmp_bytes: int, shm_bytes: int) -> None:
     _mount("tmpfs", "/tmp", "tmpfs", private, f"size={tmp_bytes},mode=1777")
     _mount("tmpfs", "/dev/shm", "tmpfs", private, f"size={shm_bytes},mode=1777")
     # A pseudo-terminal of another kernel must not be reachable: an instance for each.
-    _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666")
+    _mount(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        _MS_NOSUID | _MS_NOEXEC,
+        f"{_OWN_TERMINALS},max={_TERMINALS}",
+    )
     # Covers what belongs to the others. A mount that came with the user namespace can't be taken
     # off again, not even in a further namespace.
     _mount("tmpfs", "/sessions", "tmpfs", private | _MS_RDONLY, "size=4k,mode=0555")

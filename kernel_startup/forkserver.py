@@ -43,6 +43,8 @@ from kernel_startup.sandboxes import Backend
 _MESSAGE_BYTES = 65_536
 _CPU_NICE = 5
 _POLL_S = 5.0
+#: A doorkeeper that has left counts among its kernel's processes until it is buried.
+_BURIAL_S = 0.1
 
 
 def main() -> None:
@@ -88,11 +90,14 @@ def _preload() -> None:
 
 
 def _serve(server: socket.socket, backend: Backend) -> None:
+    children = 0
     while True:
-        readable, _, _ = select.select([server], [], [], _POLL_S)
+        # Doorkeepers leave at once; without namespaces the children are inits, which stay.
+        poll_s = _BURIAL_S if children and backend.has_namespaces else _POLL_S
+        readable, _, _ = select.select([server], [], [], poll_s)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+                children -= 1
         if not readable:
             continue
         message, descriptors, _, _ = socket.recv_fds(server, _MESSAGE_BYTES, 4)
@@ -103,6 +108,7 @@ def _serve(server: socket.socket, backend: Backend) -> None:
             server.close()
             _run_child(channel, backend)
         channel.close()
+        children += 1
 
 
 def _run_child(channel: socket.socket, backend: Backend) -> NoReturn:

@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,8 @@ from typing import Any
 import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from traitlets import Type
 
 from kernel_startup import prelude
 from kernel_startup.connection import PORTS
@@ -26,9 +29,32 @@ from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
 
 
+class _Forgetful(defaultdict[int, list[Any]]):
+    """IPython's record of all that was shown, kept empty: the service has the outputs."""
+
+    def __missing__(self, count: int) -> list[Any]:
+        """A list that nobody keeps."""
+        return []
+
+
+class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships no types
+    """IPython's shell, without its copies of all that was ever printed or displayed."""
+
+    def init_history(self) -> None:
+        """Keep the inputs only."""
+        super().init_history()
+        self.history_manager.outputs = _Forgetful()
+
+    @contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
+        """Leave the streams as they are; called by IPython around each cell."""
+        yield
+
+
 class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no types
     """An IPython kernel whose variables can be listed while a cell runs."""
 
+    shell_class = Type(CellShell)
     control_msg_types = [*IPythonKernel.control_msg_types, "variables_request"]  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
