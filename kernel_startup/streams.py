@@ -173,7 +173,9 @@ def end_cell(stdout: Any, stderr: Any) -> None:
             stream.drain()
     left_out, tail = CellStream.budget.close()
     if left_out:
-        tail[0][0].flush()
+        for stream in (stdout, stderr):  # what still waits there came before what was left out
+            if isinstance(stream, CellStream):
+                stream.flush()
         tail[0][0].send_left_out(left_out)
     for stream, text in tail:
         stream._send_later(text)
