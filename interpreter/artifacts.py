@@ -184,7 +184,9 @@ def _shown_name(path: str) -> str:
     It stands in sentences: a line break in it could begin one of its own.
     """
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "/".join(shown_name(part) for part in text[:_MOST_PATH_CHARS].split("/"))
+    directory, slash, name = text.rpartition("/")
+    shown = "/".join(shown_name(part) for part in directory[:_MOST_PATH_CHARS].split("/") if part)
+    return f"{shown}{slash}{shown_name(name)}"
 
 
 def _bounded(skipped: list[SkippedArtifact]) -> tuple[SkippedArtifact, ...]:
