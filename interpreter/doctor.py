@@ -14,7 +14,7 @@ from typing import Any, Literal
 import kernel_startup
 from interpreter.data_directory import prepare_data_directory
 from interpreter.errors import InterpreterError, SandboxUnavailable
-from interpreter.hosts.backends import BackendName, make_confinement
+from interpreter.hosts.backends import BackendName, Surroundings, make_confinement
 from interpreter.hosts.cgroup import machine_memory_bytes, open_control_groups
 from interpreter.kernel_env import KernelEnvironment, ensure_kernel_environment
 from interpreter.service import kernels_for_this_machine
@@ -254,8 +254,7 @@ async def _try_out(
         for directory in (place, sessions):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o711)
-        confinement = make_confinement(
-            backend,
+        around = Surroundings(
             environment=environment,
             startup=Path(kernel_startup.__file__).parent,
             sessions=sessions,
@@ -263,6 +262,7 @@ async def _try_out(
             kernel_uid=uid,
             counted=counted,
         )
+        confinement = make_confinement(backend, around)
         await confinement.try_out(kernel_uid=uid)
     except SandboxUnavailable as error:
         return error

@@ -19,6 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -259,6 +260,7 @@ class _Cell:
     commands: tuple[tuple[int, str], ...] = ()
 
 
+@lru_cache(maxsize=2)  # a cell is asked about twice
 def _read(code: str, max_characters: int) -> _Cell | None:
     if len(code) > max_characters:
         return None

@@ -98,54 +98,52 @@ class Confinement:
             await asyncio.to_thread(_remove, slot)
 
 
-async def choose_confinement(
-    wanted: str,
-    *,
-    environment: KernelEnvironment,
-    startup: Path,
-    sessions: Path,
-    invented: Path,
-    kernel_uid: int | None,
-    counted: bool,
-) -> Confinement:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a confinement is made from, whichever it is.
+
+    Attributes:
+        environment: the kernels' environment.
+        startup: the kernel_startup package.
+        sessions: the directory of all slots.
+        invented: a directory of this service for the few files that a backend makes up.
+        kernel_uid: the user id of a trial's kernel, if this process is root; else None.
+        counted: whether control groups count kernels' memory.
+    """
+
+    environment: KernelEnvironment
+    startup: Path
+    sessions: Path
+    invented: Path
+    kernel_uid: int | None
+    counted: bool
+
+
+async def choose_confinement(wanted: str, around: Surroundings) -> Confinement:
     """The confinement that an operator asked for.
 
     Args:
         wanted: a backend, or ``auto`` for the strongest that works when tried.
-        environment, startup, sessions, invented: as in ``OuterSandbox``.
-        kernel_uid: the user id of kernels, if this process is root.
-        counted: whether control groups count kernels' memory.
+        around: what it is made from.
 
     Raises:
         SandboxUnavailable: it doesn't work here; for ``auto``, none does.
     """
-
-    def make(backend: BackendName) -> Confinement:
-        return make_confinement(
-            backend,
-            environment=environment,
-            startup=startup,
-            sessions=sessions,
-            invented=invented,
-            kernel_uid=kernel_uid,
-            counted=counted,
-        )
-
     if wanted == "none":
         log.warning(
             "kernels are NOT confined (SANDBOX=none): whoever may send code can read and change "
             "all that this account can, and reach its network"
         )
     if wanted in ("namespaces", "none"):
-        confinement = make("namespaces" if wanted == "namespaces" else "none")
+        confinement = make_confinement("namespaces" if wanted == "namespaces" else "none", around)
         await asyncio.to_thread(confinement.sandbox.prepare)
         return confinement
     tried: Sequence[BackendName] = _STRONGEST_FIRST if wanted == "auto" else ("landlock",)
     reasons = []
     for backend in tried:
         try:
-            confinement = make(backend)
-            await confinement.try_out(kernel_uid=kernel_uid)
+            confinement = make_confinement(backend, around)
+            await confinement.try_out(kernel_uid=around.kernel_uid)
         except SandboxUnavailable as error:
             log.info("a backend does not work here", backend=backend, reason=error.reason)
             reasons.append(error)
@@ -162,38 +160,31 @@ async def choose_confinement(
     )
 
 
-def make_confinement(
-    backend: BackendName,
-    *,
-    environment: KernelEnvironment,
-    startup: Path,
-    sessions: Path,
-    invented: Path,
-    kernel_uid: int | None,
-    counted: bool,
-) -> Confinement:
-    """One backend, not tried yet; arguments as in :func:`choose_confinement`.
+def make_confinement(backend: BackendName, around: Surroundings) -> Confinement:
+    """One backend, not tried yet.
 
     Raises:
         SandboxUnavailable: something that it needs is missing.
     """
+    own_user = around.kernel_uid is not None
     filters: tuple[bytes, ...] = ()
     if backend != "none":
         try:
             filters = build_filters(
                 own_network=backend == "namespaces",
                 own_processes=backend == "namespaces",
-                own_user=backend == "namespaces" or kernel_uid is not None,
-                counted=backend == "namespaces" and counted,
+                own_user=backend == "namespaces" or own_user,
+                counted=backend == "namespaces" and around.counted,
             )
         except SeccompUnavailable as error:
             raise SandboxUnavailable(reason=str(error), remedy=_SECCOMP_REMEDY) from error
+    places = (around.environment, around.startup, around.sessions, around.invented)
     if backend == "namespaces":
-        wrapped = OuterSandbox(find_bwrap(), environment, startup, sessions, invented)
+        wrapped = OuterSandbox(find_bwrap(), *places)
         return Confinement(wrapped, filters)
     if backend == "landlock":
-        _check_landlock(own_user=kernel_uid is not None)
-    bare = Unwrapped(backend, environment, startup, sessions, invented)
+        _check_landlock(own_user=own_user)
+    bare = Unwrapped(backend, *places)
     return Confinement(bare, filters)
 
 

@@ -232,7 +232,7 @@ class _GroupsV2:
         _write(group / "pids.max", str(limits.processes))
         if self.has_cpu:
             _write(group / "cpu.max", f"{_cpu_quota_us(limits)} {_CPU_PERIOD_US}")
-        return _GroupV2(group, limits.memory_bytes)
+        return _GroupV2(group)
 
     def close(self) -> None:
         _remove_own(self._all)
@@ -243,9 +243,8 @@ class _GroupsV2:
 
 
 class _GroupV2:
-    def __init__(self, directory: Path, memory_limit_bytes: int) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._memory_limit_bytes = memory_limit_bytes
 
     def add(self, pid: int) -> None:
         _write(self._directory / "cgroup.procs", str(pid))
@@ -355,5 +354,4 @@ class _GroupV1:
                 _write(self._directories["cpu"] / "cpu.cfs_quota_us", "-1")
 
     def remove(self) -> bool:
-        self.unleash()
         return all([_remove(directory) for directory in self._directories.values()])

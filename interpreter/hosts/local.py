@@ -21,7 +21,7 @@ import kernel_startup
 from interpreter.errors import DataDirectoryUnusable, HostError, KernelStartFailed
 from interpreter.files import StoredFile
 from interpreter.hosts import processes, slots
-from interpreter.hosts.backends import Confinement, choose_confinement
+from interpreter.hosts.backends import Confinement, Surroundings, choose_confinement
 from interpreter.hosts.base import (
     ExitCause,
     HostedKernel,
@@ -158,8 +158,7 @@ class LocalKernelHost:
         groups = open_control_groups()
         try:
             await asyncio.to_thread(_clear_slots, sessions)
-            confinement = await choose_confinement(
-                sandbox,
+            around = Surroundings(
                 environment=environment,
                 startup=Path(kernel_startup.__file__).parent,
                 sessions=sessions,
@@ -167,6 +166,7 @@ class LocalKernelHost:
                 kernel_uid=kernel_uid if own_user else None,
                 counted=groups is not None,
             )
+            confinement = await choose_confinement(sandbox, around)
         except OSError as error:
             where = Path(error.filename or sessions).name
             reason = f"{where}: {error.strerror or error}"
@@ -592,6 +592,7 @@ def _allow_many_files() -> None:
 
 async def _remove_group(group: KernelGroup) -> None:
     """Remove a kernel's control group, as soon as the last of its processes has gone."""
+    group.unleash()
     end = time.monotonic() + _GROUP_REMOVAL_S
     while not await asyncio.to_thread(group.remove):
         if time.monotonic() > end:

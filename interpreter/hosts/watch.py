@@ -121,7 +121,9 @@ class Watcher:
         """Watch until cancelled."""
         while True:
             began = time.monotonic()
-            for kernel in list(self._kernels()):
+            kernels = list(self._kernels())
+            # All at once: most are idle, and looking at those costs next to nothing.
+            for kernel in await asyncio.to_thread(self._look, kernels) if kernels else ():
                 try:
                     cause = await asyncio.to_thread(self._judge, kernel)
                 except OSError as error:  # gone meanwhile
@@ -133,23 +135,28 @@ class Watcher:
             took_s = time.monotonic() - began
             await asyncio.sleep(max(_INTERVAL_S, _REST * took_s))
 
+    def _look(self, kernels: list[Watched]) -> list[Watched]:
+        """Those that have used the processor since they were last measured."""
+        active = []
+        for kernel in kernels:
+            used = kernel.resources()
+            if used is None:
+                continue
+            if kernel.watch.look(time.monotonic(), used.cpu_s):
+                kernel.weigh(light=kernel.watch.light)
+            if used.cpu_s != kernel.watch.cpu_s:
+                active.append(kernel)
+        return active
+
     def _judge(self, kernel: Watched) -> ExitCause | None:
         """Why a kernel has to end, if it has to."""
-        if not self._counted:
-            use = processes.use_of_tree(kernel.init_pid)
-            if use is not None and use.resources.memory_bytes > self._limits.memory_bytes:
-                return "memory"
-            if use is not None and use.threads > self._limits.processes:
-                return "processes"
-        used = kernel.resources()
-        if used is not None and kernel.watch.look(time.monotonic(), used.cpu_s):
-            kernel.weigh(light=kernel.watch.light)
-        if used is None or used.cpu_s == kernel.watch.cpu_s:
-            return None
-        return self._judge_files(kernel, used.cpu_s)
-
-    def _judge_files(self, kernel: Watched, cpu_s: float) -> ExitCause | None:
         limits = self._limits
+        cpu_s = kernel.watch.looked_cpu_s
+        if not self._counted and (tree := processes.use_of_tree(kernel.init_pid)) is not None:
+            if tree.resources.memory_bytes > limits.memory_bytes:
+                return "memory"
+            if tree.threads > limits.processes:
+                return "processes"
         began_ns = time.time_ns()
         use = slots.measure(self._sessions / kernel.slot, most_files=limits.disk_files)
         hidden = processes.deleted_bytes(kernel.init_pid, self._device)

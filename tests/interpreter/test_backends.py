@@ -8,7 +8,7 @@ import pytest
 
 from interpreter import SandboxUnavailable
 from interpreter.hosts import backends, cgroup
-from interpreter.hosts.backends import choose_confinement
+from interpreter.hosts.backends import Surroundings, choose_confinement
 from interpreter.hosts.users import UserIds
 from interpreter.kernel_env import KernelEnvironment, ensure_kernel_environment
 from interpreter.limits import Limits
@@ -24,8 +24,7 @@ async def _choose(wanted: str, tmp_path: Path, **changed: Path) -> backends.Conf
         environment = KernelEnvironment(**{**vars(environment), **changed})
     sessions = tmp_path / "sessions"
     sessions.mkdir(exist_ok=True)
-    return await choose_confinement(
-        wanted,
+    around = Surroundings(
         environment=environment,
         startup=Path(backends.__file__).parents[2] / "kernel_startup",
         sessions=sessions,
@@ -33,6 +32,7 @@ async def _choose(wanted: str, tmp_path: Path, **changed: Path) -> backends.Conf
         kernel_uid=52525 if os.geteuid() == 0 else None,
         counted=False,
     )
+    return await choose_confinement(wanted, around)
 
 
 async def test_auto_takes_the_strongest_that_works(tmp_path: Path) -> None:
