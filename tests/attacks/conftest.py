@@ -39,22 +39,12 @@ FILES = 600
 SECRET_NAME, SECRET = "DISCORD_TOKEN_FOR_ATTACKS", "planted-secret-7d41b0"
 
 
-#: Not in the usual run yet: see the marker ``unsettled``.
-_UNSETTLED = {
-    *("test_artifacts", "test_disk", "test_internals", "test_limits"),
-    *("test_memory", "test_messages", "test_time"),
-}
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run every test here on the loop that the services live on."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            if item.path.stem in _UNSETTLED:
-                item.add_marker(pytest.mark.unsettled)
 
 
 @dataclass(slots=True)

@@ -52,17 +52,19 @@ for number in range(6):  # 200 MB each: below the limit, and above it together
         os.close(reading)
         {first}
         block = bytearray(b'x') * (200 << 20)
-        os.write(writing, b'x')
+        os.write(writing, bytes([number]))
         time.sleep(60)
         os._exit(0)
     children.append(pid)
 os.close(writing)
-got = 0
-ended = 0
-while got + ended < 6:
-    if os.waitpid(-1, os.WNOHANG)[0]: ended += 1
-    elif select.select([reading], [], [], 0.05)[0]: got += len(os.read(reading, 1))
-print(got, 'have got theirs', flush=True)
+got, ended = set(), set()
+while len(got | ended) < 6:
+    pid = os.waitpid(-1, os.WNOHANG)[0]
+    if pid: ended.add(children.index(pid))
+    elif select.select([reading], [], [], 0.05)[0]: got.update(os.read(reading, 1))
+while len(ended) < 6 and (pid := os.waitpid(-1, os.WNOHANG)[0]): ended.add(children.index(pid))
+# One that had got its share may have been ended for the next to get its own.
+print(len(got - ended), 'have got theirs', flush=True)
 for pid in children:
     try: os.kill(pid, 9)
     except ProcessLookupError: pass
