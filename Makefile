@@ -9,6 +9,8 @@ ARGS ?=
 export PYTHON
 
 bin := .venv/bin
+# Two at a time, as most of them wait for a kernel; ARGS="-n 0" runs them in one process.
+tests := $(bin)/python -m pytest -n 2 --dist loadgroup
 compile := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
@@ -22,13 +24,13 @@ run: setup ## start Cellmate; ARGS="--file sales.csv --run cells.py" runs cells 
 	@exec $(bin)/python -m bot $(ARGS)
 
 test: setup ## run the tests; ARGS="-k files" some of them
-	@exec $(bin)/python -m pytest $(ARGS)
+	@exec $(tests) $(ARGS)
 
 check: setup ## everything a change has to pass: linter, format, types, tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
-	@exec $(bin)/python -m pytest $(ARGS)
+	@exec $(tests) $(ARGS)
 
 format: setup ## format the code and mend what the linter can
 	$(bin)/ruff check --fix-only .

@@ -3,6 +3,7 @@
 import os
 
 import hypothesis
+import pytest
 
 # Nothing that a developer's shell has set may decide a test.
 for name in ("PYTHON", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS"):
@@ -12,3 +13,10 @@ for name in ("PYTHON", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS"):
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "search")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker whole files, and all attacks on one backend: their services are shared."""
+    for item in items:
+        arena = getattr(item, "callspec", None) and item.callspec.params.get("arena")
+        item.add_marker(pytest.mark.xdist_group(f"attacks on {arena}" if arena else item.path.name))

@@ -62,8 +62,9 @@ while len(got | ended) < 6:
     pid = os.waitpid(-1, os.WNOHANG)[0]
     if pid: ended.add(children.index(pid))
     elif select.select([reading], [], [], 0.05)[0]: got.update(os.read(reading, 1))
+# One that had its share may have been ended for the next to get one: it takes a moment to go.
+time.sleep(1)
 while len(ended) < 6 and (pid := os.waitpid(-1, os.WNOHANG)[0]): ended.add(children.index(pid))
-# One that had got its share may have been ended for the next to get its own.
 print(len(got - ended), 'have got theirs', flush=True)
 for pid in children:
     try: os.kill(pid, 9)
