@@ -140,6 +140,9 @@ class Session:
             SessionClosed: the session was closed.
             KernelStartFailed, SandboxUnavailable: no kernel could be started.
         """
+        await asyncio.shield(self._spawn(self._restart()))  # half a restart helps nobody
+
+    async def _restart(self) -> None:
         async with self._life_lock:
             if self._closed:
                 raise SessionClosed(self.user_id)

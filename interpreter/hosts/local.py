@@ -107,6 +107,7 @@ class LocalKernelHost:
     _forks: dict[str, _Fork] = field(default_factory=dict)
     _owners: dict[str, int] = field(default_factory=dict)
     _trims: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _renewals: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
@@ -213,7 +214,10 @@ class LocalKernelHost:
             self._fill_spares()
             return kernel
         await self._trimmed(slot)
-        await asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
+        await self._renewed(slot)  # by an earlier start that was given up
+        renewal = asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
+        self._renewals[slot] = self._spawn(renewal)
+        await self._renewed(slot)
         return await self._fork(slot)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
@@ -270,6 +274,8 @@ class LocalKernelHost:
     async def close_slot(self, slot: str) -> None:
         """See :meth:`KernelHost.close_slot`."""
         await self._trimmed(slot)
+        with suppress(OSError):
+            await self._renewed(slot)
         try:
             await asyncio.to_thread(slots.remove, self._path(slot))
         except OSError as error:
@@ -291,6 +297,17 @@ class LocalKernelHost:
         trim = self._trims.pop(slot, None)
         if trim is not None:
             await asyncio.shield(trim)
+
+    async def _renewed(self, slot: str) -> None:
+        """Wait until a slot is fit for a new kernel; a caller who gives up doesn't stop that."""
+        renewal = self._renewals.get(slot)
+        if renewal is None:
+            return
+        try:
+            await asyncio.shield(renewal)
+        finally:
+            if renewal.done() and self._renewals.get(slot) is renewal:
+                del self._renewals[slot]
 
     async def scan(self, slot: str) -> WorkingDirectory:
         """See :meth:`KernelHost.scan`."""

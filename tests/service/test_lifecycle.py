@@ -111,6 +111,35 @@ async def test_restart_twice_at_once_is_safe(service: Interpreter, session: Sess
     assert len(mine) == 1
 
 
+async def test_restart_whose_caller_gives_up_leaves_the_session_usable(session: Session) -> None:
+    await session.execute("x = 1")
+    for wait_s in (0, 0, 0.002, 0.005, 0.01, 0.02, 0.05):
+        restart = asyncio.create_task(session.restart())
+        await asyncio.sleep(wait_s)
+        restart.cancel()
+        result = await session.execute("'x' in globals()")
+        assert (result.status, result.text) == ("ok", "False")
+
+
+async def test_start_whose_caller_gives_up_leaves_the_slot_usable(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("open('kept.txt', 'w').write('kept');")
+    host = service._host
+    kernel = session._kernel
+    assert kernel is not None
+    slot = kernel.hosted.slot
+    await host.kill(kernel.hosted.kernel_id)
+    for wait_s in (0, 0, 0.001, 0.002, 0.005, 0.01):
+        start = asyncio.create_task(host.start(slot))
+        await asyncio.sleep(wait_s)
+        start.cancel()
+        await asyncio.wait([start])
+        if not start.cancelled():
+            await host.kill(start.result().kernel_id)
+    assert (await session.execute("open('kept.txt').read()")).text.startswith("'kept'")
+
+
 async def test_cancelled_caller_leaves_the_session_usable(session: Session) -> None:
     await session.execute("x = 5")
     cell = await _begin(session, LOOP)
