@@ -17,6 +17,7 @@ from interpreter.errors import (
     KernelEnvironmentFailed,
     KernelStartFailed,
     NoCapacity,
+    PackagesDisabled,
     QueueFull,
     SandboxUnavailable,
     SessionClosed,
@@ -45,6 +46,7 @@ from interpreter.outputs import (
     Output,
     Stream,
 )
+from interpreter.packages import Installation
 from interpreter.service import Interpreter
 from interpreter.sessions import Session
 from interpreter.settings import Settings
@@ -64,6 +66,7 @@ __all__ = [
     "FileStoreError",
     "FileTooLarge",
     "HostError",
+    "Installation",
     "Interpreter",
     "InterpreterError",
     "InvalidName",
@@ -74,6 +77,7 @@ __all__ = [
     "OnInput",
     "OnOutput",
     "Output",
+    "PackagesDisabled",
     "QueueFull",
     "SandboxUnavailable",
     "Session",

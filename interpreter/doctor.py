@@ -251,13 +251,15 @@ async def _try_out(
     uid = settings.kernel_uid if os.geteuid() == 0 else None
     try:
         sessions = place / "sessions"
-        for directory in (place, sessions):
+        layers = place / "layers"
+        for directory in (place, sessions, layers):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o711)
         around = Surroundings(
             environment=environment,
             startup=Path(kernel_startup.__file__).parent,
             sessions=sessions,
+            layers=layers,
             invented=place / "etc",
             kernel_uid=uid,
             counted=counted,

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
-__all__ = ["FileStoreDocument", "StoredFileDocument", "bind"]
+__all__ = ["FileStoreDocument", "StoredFileDocument", "UserPackagesDocument", "bind"]
 
 DocumentT = TypeVar("DocumentT", bound=Document)
 
@@ -62,6 +62,26 @@ class _FileStore(BaseModel):
 
 class FileStoreDocument(_FileStore, Document):
     """The mark of a directory of stored files whose records are in this database."""
+
+
+class _UserPackages(BaseModel):
+    user_id: str
+    # Requirements and versions by canonical name, which has no dots.
+    requirements: dict[str, str]
+    lock: str
+    packages: dict[str, str]
+    used_at: datetime
+
+    class Settings:
+        name = "user_packages"
+        indexes = (
+            IndexModel([("user_id", ASCENDING)], unique=True),
+            IndexModel([("used_at", ASCENDING)]),
+        )
+
+
+class UserPackagesDocument(_UserPackages, Document):
+    """What packages a user has asked for, and what that has been resolved to."""
 
 
 async def bind(

@@ -42,6 +42,7 @@ __all__ = [
     "KernelEnvironmentFailed",
     "KernelStartFailed",
     "NoCapacity",
+    "PackagesDisabled",
     "QueueFull",
     "SandboxUnavailable",
     "SessionClosed",
@@ -338,6 +339,13 @@ class SessionClosed(SessionError):
 
     def __str__(self) -> str:
         return f"The session of user {self.user_id!r} is closed; open a new one."
+
+
+class PackagesDisabled(SessionError):
+    """This service installs no packages."""
+
+    def __str__(self) -> str:
+        return "This service installs no packages; its operator has switched that off."
 
 
 class NoCapacity(SessionError):

@@ -9,11 +9,11 @@ Source: Jupyter client documentation, "Messaging in Jupyter".
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.session import Session as MessageSession
@@ -55,6 +55,10 @@ _MOST_QUESTIONS = 8
 _PROMPT_CHARS = 2000
 #: How often over a cell may have a person's time for one answer.
 _MOST_INPUT_TIMEOUTS = 10
+#: Requests for packages, of one cell; and how often over it may take the time of one.
+_MOST_INSTALL_REQUESTS = 30
+_MOST_INSTALL_TIMEOUTS = 3
+_TOO_MANY_REQUESTS = "This cell has asked for packages too often; ask again in the next one."
 #: ipykernel takes this for the end of the input.
 _END_OF_INPUT = "\x04"
 
@@ -64,6 +68,9 @@ _CELL_STARTED_S = 1.0
 _MOST_COUNT = 1 << 31
 
 Message = Mapping[str, Any]
+#: Gets the content of a kernel's ``install_request``, and gives that of the reply. The deadline
+#: stands still meanwhile. Cancelled when the cell is interrupted.
+OnInstall: TypeAlias = Callable[[Message], Awaitable[Message]]
 
 
 def connection_info(hosted: HostedKernel) -> Any:
@@ -145,6 +152,7 @@ class CellEnd:
         output_lost: True if output is missing: the kernel never said that the cell was over, or
             ended with more than it had sent.
         run_s: its running time, in seconds.
+        install_s: how long it waited for packages, in seconds.
     """
 
     reply: Mapping[str, Any] | None
@@ -155,6 +163,7 @@ class CellEnd:
     input_timed_out: bool
     output_lost: bool
     run_s: float
+    install_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -166,6 +175,7 @@ class _Run:
     deadline: Deadline
     deliver: Callable[[Output | ClearOutput], None]
     on_input: OnInput | None
+    on_install: OnInstall | None
     input_timeout_s: float
     finished: asyncio.Future[None]
     started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -178,6 +188,9 @@ class _Run:
     last_message: float = 0.0
     stream_chars: int = 0
     input_left_s: float = 0.0
+    install_left_s: float = 0.0
+    install_requests: int = 0
+    install_s: float = 0.0
     asking: "set[asyncio.Task[None]]" = field(default_factory=set)
     asking_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -264,6 +277,8 @@ class Kernel:
         grace_s: float,
         on_input: OnInput | None,
         input_timeout_s: float,
+        on_install: OnInstall | None = None,
+        install_timeout_s: float = 0.0,
     ) -> CellEnd:
         """Run a cell to its end, whichever that is.
 
@@ -278,6 +293,8 @@ class Kernel:
             grace_s: how long an interrupted cell may take to end, in seconds.
             on_input: answers ``input()``; None makes it raise in the cell.
             input_timeout_s: how long an answer may take, in seconds.
+            on_install: installs packages that the cell asks for; None if there are none to have.
+            install_timeout_s: how long one installation may take, in seconds.
         """
         loop = asyncio.get_running_loop()
         deadline = Deadline(timeout_s)
@@ -292,13 +309,17 @@ class Kernel:
                 "stop_on_error": False,
             },
         )
+        # Kernels ask for packages where they know that somebody answers.
+        message["metadata"]["packages"] = on_install is not None
         run = _Run(
             message_id=message["header"]["msg_id"],
             collector=collector,
             deadline=deadline,
             deliver=deliver,
             on_input=on_input,
+            on_install=on_install,
             input_timeout_s=input_timeout_s,
+            install_left_s=_MOST_INSTALL_TIMEOUTS * install_timeout_s,
             finished=loop.create_future(),
             last_message=loop.time(),
             input_left_s=_MOST_INPUT_TIMEOUTS * input_timeout_s,
@@ -332,6 +353,7 @@ class Kernel:
             output_lost=run.output_lost
             or (not run.idle and run.stream_chars >= collector.max_chars),
             run_s=deadline.elapsed_s,
+            install_s=run.install_s,
         )
 
     async def _hear_last_words(self) -> None:
@@ -538,15 +560,20 @@ class Kernel:
         run = self._run
         if (
             run is None
-            or run.on_input is None
-            or message["header"]["msg_type"] != "input_request"
             or message["parent_header"].get("msg_id") != run.message_id
             or len(run.asking) >= _MOST_QUESTIONS
         ):
             return
-        content = self._content(message)
-        prompt = str(content.get("prompt", ""))[:_PROMPT_CHARS]
-        asking = self._spawn(self._ask(run, run.on_input, prompt, bool(content.get("password"))))
+        kind = message["header"]["msg_type"]
+        if kind == "input_request" and run.on_input is not None:
+            content = self._content(message)
+            prompt = str(content.get("prompt", ""))[:_PROMPT_CHARS]
+            password = bool(content.get("password"))
+            asking = self._spawn(self._ask(run, run.on_input, prompt, password))
+        elif kind == "install_request" and run.on_install is not None:
+            asking = self._spawn(self._install(run, run.on_install, message))
+        else:
+            return
         run.asking.add(asking)
         asking.add_done_callback(run.asking.discard)
         asking.add_done_callback(lambda _: self._go_on(run))
@@ -593,6 +620,28 @@ class Kernel:
         else:
             return answer
         return None
+
+    async def _install(self, run: _Run, on_install: OnInstall, message: Message) -> None:
+        """Have packages installed; the deadline's clock stands still meanwhile."""
+        loop = asyncio.get_running_loop()
+        run.deadline.pause()
+        began = loop.time()
+        run.install_requests += 1
+        reply: Message = {"status": "error", "failed": {}, "message": _TOO_MANY_REQUESTS}
+        try:
+            if run.install_requests <= _MOST_INSTALL_REQUESTS and run.install_left_s > 0:
+                async with asyncio.timeout(run.install_left_s):
+                    reply = await on_install(self._content(message))
+        except TimeoutError:
+            pass  # of all the time that a cell has for this
+        except ValueError as error:
+            reply = {"status": "error", "failed": {}, "message": f"Not installed: {error}."}
+        finally:
+            run.install_left_s -= loop.time() - began
+            run.install_s += loop.time() - began
+        answer = self._message("install_reply", reply)
+        answer["parent_header"] = message["header"]
+        self._client.stdin_channel.send(answer)
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ from interpreter.errors import DatabaseUnavailable, NoCapacity, SessionClosed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.cgroup import machine_memory_bytes
+from interpreter.hosts.installing import IndexSettings, InstallLimits
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
+from interpreter.packages import Packages
 from interpreter.sessions import Session
-from interpreter.settings import Settings
+from interpreter.settings import Settings, listed
 from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
@@ -27,6 +29,10 @@ _WORKING_DIRECTORY_KEPT_S = 48 * 3600.0
 #: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
 _TYPICAL_KERNEL_BYTES = 192 << 20
 _MEMORY_SHARE = 0.75
+#: Files of all of a user's packages; the largest ones have about 15,000.
+_LAYER_FILES = 60_000
+#: How many sets of packages are kept that no kernel uses now.
+_LAYERS = 200
 _CULLED = (
     "The kernel was stopped after being idle for long: the variables are gone, the files stay."
 )
@@ -55,12 +61,14 @@ class Interpreter:
         files: FileStore,
         host: KernelHost,
         intake: Intake,
+        packages: Packages | None,
     ) -> None:
         """Use :meth:`open`."""
         self.settings = settings
         self.files = files
         self._host = host
         self._intake = intake
+        self._packages = packages
         self._sessions: dict[str, Session] = {}
         self._closed = False
         self._max_kernels = settings.max_kernels or kernels_for_this_machine()
@@ -95,7 +103,12 @@ class Interpreter:
                 open_database(settings, on_progress, on_lost=_say_database_lost)
             )
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
-            service = cls(settings, files=files, host=host, intake=Intake())
+            packages = None
+            if settings.install_packages:
+                packages = await stack.enter_async_context(
+                    Packages.open(settings, host=host, database=database)
+                )
+            service = cls(settings, files=files, host=host, intake=Intake(), packages=packages)
             files.subscribe(service._file_changed)
             culling = asyncio.create_task(service._cull_idle())
             try:
@@ -123,6 +136,7 @@ class Interpreter:
                 host=self._host,
                 files=self.files,
                 intake=self._intake,
+                packages=self._packages,
                 make_room=self._make_room,
                 on_close=self._forget,
             )
@@ -197,7 +211,26 @@ def _local_host(
         kernel_python=settings.kernel_python,
         kernel_uid=settings.kernel_uid,
         spare_kernels=settings.warm_kernels,
+        index=_index(settings) if settings.install_packages else None,
+        install_limits=InstallLimits(
+            download_bytes=settings.package_download_bytes,
+            layer_bytes=settings.user_packages_bytes,
+            layer_files=_LAYER_FILES,
+            timeout_s=settings.install_timeout_s,
+            layers=_LAYERS,
+            cache_bytes=settings.package_cache_bytes,
+        ),
         on_progress=on_progress,
+    )
+
+
+def _index(settings: Settings) -> IndexSettings:
+    index, extra = settings.package_index, settings.package_extra_indexes
+    return IndexSettings(
+        index=None if index is None else index.get_secret_value(),
+        extra=() if extra is None else tuple(listed(extra.get_secret_value())),
+        file_hosts=tuple(listed(settings.package_hosts)),
+        offline=settings.package_offline,
     )
 
 

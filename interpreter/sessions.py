@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from interpreter import endings
 from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
 from interpreter.delivery import Delivery
-from interpreter.errors import HostError, QueueFull, SessionClosed
+from interpreter.errors import HostError, PackagesDisabled, QueueFull, SessionClosed
 from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
 from interpreter.files import FileEvent, FileStore
 from interpreter.hosts.base import KernelHost, WorkingDirectory
@@ -23,6 +23,7 @@ from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
+from interpreter.packages import Installation, PackageRequest, Packages
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.settings import Settings
 from interpreter.zmtp import Intake
@@ -44,6 +45,7 @@ class Session:
         host: KernelHost,
         files: FileStore,
         intake: Intake,
+        packages: Packages | None,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -54,6 +56,7 @@ class Session:
         self._host = host
         self._files = files
         self._intake = intake
+        self._packages = packages
         self._make_room = make_room
         self._on_close = on_close
         self._kernel: Kernel | None = None
@@ -164,6 +167,50 @@ class Session:
                 await self._host.close_slot(self._slot)
                 self._slot = None
             self._on_close(self)
+
+    async def install(self, *requirements: str, upgrade: bool = False) -> Installation:
+        """Install packages for the user, now and for later kernels; also while a cell runs.
+
+        Args:
+            requirements: as in requirement files, such as ``seaborn`` or ``pydantic[email]>=2``.
+            upgrade: take the newest versions of what is there already.
+
+        Returns:
+            What became of it; what can't be had is named there with the reason.
+
+        Raises:
+            PackagesDisabled: this service installs none.
+            ValueError: nothing is asked for, or too much at once.
+        """
+        return await self._change_packages("install", requirements, upgrade=upgrade)
+
+    async def uninstall(self, *names: str) -> Installation:
+        """Remove packages that were installed for the user.
+
+        Raises:
+            PackagesDisabled: this service installs none.
+            ValueError: nothing is asked for, or too much at once.
+        """
+        return await self._change_packages("uninstall", names)
+
+    async def packages(self) -> tuple[str, ...]:
+        """The user's own packages, such as ``seaborn==0.13.2``, in the order of their names."""
+        return () if self._packages is None else await self._packages.installed(self.user_id)
+
+    async def _change_packages(
+        self, action: str, wanted: tuple[str, ...], *, upgrade: bool = False
+    ) -> Installation:
+        if self._packages is None:
+            raise PackagesDisabled
+        request = PackageRequest.from_message(
+            {
+                "action": action,
+                "kind": "command",
+                "requirements": list(wanted),
+                "upgrade": upgrade,
+            }
+        )
+        return await self._packages.change(self.user_id, request, slot=self._slot)
 
     async def variables(self) -> tuple[Variable, ...]:
         """The user's variables, by name; also while a cell runs. Empty without a kernel."""
@@ -311,6 +358,16 @@ class Session:
     ) -> Execution:
         self._cells += 1
         restarts = self._restarts
+        installed: dict[str, None] = {}
+
+        async def install(content: Mapping[str, Any]) -> Mapping[str, Any]:
+            assert self._packages is not None
+            request = PackageRequest.from_message(content)
+            slot = kernel.hosted.slot
+            done = await self._packages.change(self.user_id, request, slot=slot)
+            installed.update(dict.fromkeys(done.installed))
+            return done.as_reply()
+
         collector = OutputCollector(self._settings.max_output_chars)
         delivery = self._delivery = Delivery(on_output)
         try:
@@ -322,6 +379,8 @@ class Session:
                 grace_s=self._settings.interrupt_grace_s,
                 on_input=on_input,
                 input_timeout_s=self._settings.input_timeout_s,
+                on_install=install if self._packages is not None else None,
+                install_timeout_s=self._settings.install_timeout_s,
             )
         finally:
             for unseen in collector.unseen():
@@ -348,9 +407,12 @@ class Session:
             outputs=collection.outputs,
             artifacts=collection.artifacts,
             skipped=collection.skipped,
+            installed=tuple(installed),
             state_lost=gone is not None or end.exit is not None or broken,
             message=" ".join(sentence for sentence in sentences if sentence) or None,
-            durations=Durations(queue_s=queue_s, run_s=end.run_s, collect_s=collect_s),
+            durations=Durations(
+                queue_s=queue_s, install_s=end.install_s, run_s=end.run_s, collect_s=collect_s
+            ),
         )
         self._notebook.add(CellRecord(code, end.count, execution.outputs))
         log.info(
@@ -472,6 +534,8 @@ class Session:
             for file in await self._files.list(user_id=self.user_id):
                 self.file_changed(FileEvent("saved", file))
             self._working = await self._host.scan(self._slot)
+            if self._packages is not None:
+                await self._packages.show(self.user_id, self._slot)
         log.info("kernel started", user_id=self.user_id, kernel_id=kernel.hosted.kernel_id)
         return kernel
 

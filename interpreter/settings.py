@@ -2,12 +2,15 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
+from packaging.specifiers import SpecifierSet
 from platformdirs import user_cache_path
 from pydantic import (
     AfterValidator,
@@ -28,7 +31,7 @@ from pydantic_settings import (
 
 from interpreter.errors import SettingProblem, SettingsError
 
-__all__ = ["SettingDocumentation", "Settings"]
+__all__ = ["SettingDocumentation", "Settings", "listed"]
 
 MIB = 1 << 20
 _SANDBOXES = ("auto", "namespaces", "landlock", "none")
@@ -149,6 +152,44 @@ def _mongodb_uri(uri: SecretStr) -> SecretStr:
     return uri
 
 
+def _index_url(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("not an index' address")
+    return url
+
+
+def _index_urls(urls: SecretStr) -> SecretStr:
+    for url in urls.get_secret_value().split(","):
+        _index_url(SecretStr(url.strip()))
+    return urls
+
+
+def _host_names(names: str) -> str:
+    for name in listed(names):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?", name):
+            raise ValueError("not a host's name")
+    return names
+
+
+def _package_patterns(patterns: str) -> str:
+    for pattern in listed(patterns):
+        if not re.fullmatch(r"[A-Za-z0-9*?][A-Za-z0-9._*?-]*\s*([<>=!~]=?.*)?", pattern):
+            raise ValueError("not a package's name")
+        SpecifierSet(re.sub(r"^[A-Za-z0-9._*?-]+", "", pattern))
+    return patterns
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a text with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_INDEX_URL = "the address of an index, beginning with https:// or http://"
+_PATTERNS = (
+    "names of packages with commas between, each with wildcards (`scikit-*`) or one condition "
+    "(`django<5`) if need be"
+)
 _POSITIVE = "a number of {unit} greater than 0"
 _POSITIVE_OR_NEVER = "a number of {unit} greater than 0, or -1 for never"
 _MOST_HOURS = 876_000  # A century: what dates can be subtracted from without overflowing.
@@ -419,6 +460,106 @@ class Settings(BaseSettings):
         description="Whether a cell is read before it runs, and answered at once where it can't "
         "work here, such as a download. Protects nobody: the sandbox does.",
     )
+    install_packages: Annotated[
+        bool,
+        _Variable("INSTALL_PACKAGES", "true or false"),
+    ] = Field(
+        default=True,
+        description="Whether packages that a cell imports, or asks for with `pip install`, are "
+        "installed for its user: wheels only, by a sandboxed installer.",
+    )
+    package_index: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda url: url and _index_url(url)),
+        _Variable("PACKAGE_INDEX", _INDEX_URL),
+    ] = Field(
+        default=None,
+        description="The index that packages come from; without it, the one that uv is configured "
+        "with. A user name and password in it are kept from everybody.",
+    )
+    package_extra_indexes: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda urls: urls and _index_urls(urls)),
+        _Variable("PACKAGE_EXTRA_INDEXES", f"{_INDEX_URL}, or several with commas between"),
+    ] = Field(
+        default=None,
+        description="Further indexes, which come before that one: a package that one of them has "
+        "is never taken from elsewhere.",
+    )
+    package_hosts: Annotated[
+        str,
+        AfterValidator(_host_names),
+        _Variable("PACKAGE_HOSTS", "names of hosts such as files.example.org, with commas between"),
+    ] = Field(
+        default="",
+        description="Further hosts that the installer may reach, where an index' files are on "
+        "hosts that it doesn't name.",
+    )
+    package_offline: Annotated[
+        bool,
+        _Variable("PACKAGE_OFFLINE", "true or false"),
+    ] = Field(
+        default=False, description="Whether only packages that are in the cache are installed."
+    )
+    packages_allowed: Annotated[
+        str,
+        AfterValidator(_package_patterns),
+        _Variable("PACKAGES_ALLOWED", _PATTERNS),
+    ] = Field(
+        default="*",
+        description="Which packages users may ask for, such as `seaborn, scikit-*, django<5`. What "
+        "those need is installed with them.",
+    )
+    packages_denied: Annotated[
+        str,
+        AfterValidator(_package_patterns),
+        _Variable("PACKAGES_DENIED", _PATTERNS),
+    ] = Field(default="", description="Which packages are never installed, not even for another.")
+    package_download_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "PACKAGE_DOWNLOAD_MB",
+            "a number of MiB, 1 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(default=300 * MIB, description="How much may be downloaded for one installation.")
+    user_packages_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "USER_PACKAGES_MB",
+            "a number of MiB, 1 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(
+        default=1024 * MIB,
+        description="How large all of a user's packages may be together. Users with the same "
+        "packages share them.",
+    )
+    package_cache_bytes: Annotated[
+        int,
+        _bytes(MIB),
+        _Variable(
+            "PACKAGE_CACHE_MB",
+            "a number of MiB, 1 or more",
+            unit="MiB",
+            field_unit="bytes",
+            scale=MIB,
+        ),
+    ] = Field(
+        default=4096 * MIB,
+        description="How large the packages of all users may be together; beyond it, those not in "
+        "use go first.",
+    )
+    install_timeout_s: Annotated[
+        _Seconds,
+        _Variable("INSTALL_TIMEOUT_SECONDS", _POSITIVE, unit="seconds"),
+    ] = Field(default=120.0, description="How long one installation may take.")
     kernel_python: Annotated[
         Path | None,
         AfterValidator(lambda path: path and _directory(path)),

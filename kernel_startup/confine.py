@@ -130,8 +130,8 @@ def mount_session(slot: str, *, tmp_bytes: int, shm_bytes: int) -> None:
     """Give the session its own view of the file system.
 
     Args:
-        slot: the session's directory as the fork server sees it, with ``work``, ``home``, ``files``
-            and ``run`` inside.
+        slot: the session's directory as the fork server sees it, with ``work``, ``home``,
+            ``files``, ``packages`` and ``run`` inside.
         tmp_bytes: size of the private /tmp.
         shm_bytes: size of the private /dev/shm.
     """
@@ -142,6 +142,8 @@ def mount_session(slot: str, *, tmp_bytes: int, shm_bytes: int) -> None:
         _mount("none", target, "", _MS_BIND | _MS_REMOUNT | private)
     _mount(f"{slot}/files", "/files", "", _MS_BIND)
     _mount("none", "/files", "", _MS_BIND | _MS_REMOUNT | private | _MS_RDONLY | _MS_NOEXEC)
+    _mount(f"{slot}/packages", "/packages/own", "", _MS_BIND)
+    _mount("none", "/packages/own", "", _MS_BIND | _MS_REMOUNT | private | _MS_RDONLY)
     _mount("tmpfs", "/tmp", "tmpfs", private, f"size={tmp_bytes},mode=1777")
     _mount("tmpfs", "/dev/shm", "tmpfs", private, f"size={shm_bytes},mode=1777")
     # A pseudo-terminal of another kernel must not be reachable: an instance for each.

@@ -5,11 +5,11 @@ Nothing here needs privileges, and nothing here protects anyone: user code can c
 
 import asyncio
 import gc
+import os
 import random
 import signal
 import sys
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,41 +18,23 @@ from typing import Any
 import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
-from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import Type
 
 from kernel_startup import prelude
 from kernel_startup.connection import PORTS
+from kernel_startup.importers import Owner
 from kernel_startup.interrupts import Interrupts
+from kernel_startup.packages import Installer
+from kernel_startup.pip_commands import PipCommands
+from kernel_startup.questions import Questions
 from kernel_startup.sandboxes import Places
+from kernel_startup.shell import CellShell
 from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
 
 
-class _Forgetful(defaultdict[int, list[Any]]):
-    """IPython's record of all that was shown, kept empty: the service has the outputs."""
-
-    def __missing__(self, count: int) -> list[Any]:
-        """A list that nobody keeps."""
-        return []
-
-
-class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships no types
-    """IPython's shell, without its copies of all that was ever printed or displayed."""
-
-    def init_history(self) -> None:
-        """Keep the inputs only."""
-        super().init_history()
-        self.history_manager.outputs = _Forgetful()
-
-    @contextmanager
-    def _tee(self, channel: str) -> Iterator[None]:
-        """Leave the streams as they are; called by IPython around each cell."""
-        yield
-
-
 class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no types
-    """An IPython kernel whose variables can be listed while a cell runs."""
+    """An IPython kernel that gets the packages it lacks, and lists its variables at any time."""
 
     shell_class = Type(CellShell)
     control_msg_types = [*IPythonKernel.control_msg_types, "variables_request"]  # noqa: RUF012
@@ -61,6 +43,9 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         """Take the arguments of ipykernel's kernel."""
         self._interrupts = Interrupts()
         self._interrupts.ignore()
+        self._cells = 0
+        self._questions = Questions(self)
+        self.installer = Installer(self._questions)
         super().__init__(**options)
 
     def pre_handler_hook(self) -> None:
@@ -73,8 +58,10 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         """Handle a cell from here on; an interrupt now is one of this cell."""
         self._interrupts.expect_cell()
         try:
-            await super().execute_request(stream, ident, parent)
+            with self.installer.cell(ident, parent):
+                await super().execute_request(stream, ident, parent)
         finally:
+            self._cells += 1
             self._interrupts.ignore()
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
@@ -83,13 +70,14 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         try:
             try:
                 self._interrupts.begin()
+                self.installer.prepare(code, self.shell.transform_cell)
                 return await super().do_execute(code, silent, *args, **options)
             finally:
                 self._interrupts.ignore()
-        except KeyboardInterrupt:
-            # It came between IPython's own lines, where nobody else catches it.
+        except KeyboardInterrupt as interrupt:
+            # It came between our or IPython's own lines, which are of no use to anyone.
             self._interrupts.ignore()
-            self.shell.showtraceback()
+            self.shell.showtraceback((KeyboardInterrupt, interrupt, None))
             return {
                 "status": "error",
                 "ename": "KeyboardInterrupt",
@@ -101,6 +89,24 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             }
         finally:
             end_cell(self._stdout, self._stderr)
+
+    def _input_request(self, prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
+        """Ask for a line of input; called by `input()` and `getpass()`."""
+        cell = self._cells
+        try:
+            answer = self._questions.ask(
+                "input_request",
+                {"prompt": prompt, "password": password},
+                ident=ident,
+                parent=parent,
+                stands=lambda: self._cells == cell,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Interrupted by user") from None
+        line = "\x04" if answer is None else str(answer.get("value", ""))
+        if line == "\x04":
+            raise EOFError
+        return line
 
     @contextmanager
     def _cancel_on_sigint(self, future: "asyncio.Future[Any]") -> Iterator[None]:
@@ -189,12 +195,24 @@ def start_app(
     app.config.InteractiveShell.term_title = False
     app.config.Completer.use_jedi = False
     app.initialize([])
-    if not own_system:  # there are no pseudo-terminals, through which IPython runs `!command`
-        app.kernel.shell.system = app.kernel.shell.system_raw
+    # IPython runs `!command` through a pseudo-terminal, where there are any.
+    app.kernel.shell.has_terminals = own_system
+    _add_packages(app.kernel, places)
     app.debug_shell_socket.close()  # no debugger is ever there; it would try for ever to connect
     prelude.install(app.kernel.shell)
     gc.collect(0)
     return app
+
+
+def _add_packages(kernel: CellKernel, places: Places) -> None:
+    """Let the kernel, and programs that it starts, find the user's own packages, behind all else."""
+    sys.path.append(places.packages)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    programs = os.path.join(os.path.dirname(__file__), "programs")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*paths, places.packages, programs]))
+    own = tuple(os.path.join(path, "") for path in (places.work, places.home, places.tmp))
+    kernel.installer.join(Owner(kernel.shell.user_ns, own))
+    kernel.shell.use_pip(PipCommands(kernel.installer))
 
 
 def _reseed() -> None:

@@ -17,6 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
 _PATH_BENEATH = 1
+_NET_PORT = 2
 
 _EXECUTE = 1 << 0
 _WRITE_FILE = 1 << 1
@@ -43,6 +44,7 @@ _OWN_FILES = _READ_FILE | _WRITE_FILE | _MAKE_REG | _REMOVE_FILE | _REFER | _TRU
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
 _NET_TCP = 3  # bind and connect, since version 4
+_NET_CONNECT = 2
 _SCOPES = 3  # abstract Unix sockets and signals, since version 6
 
 #: Version 3 is the first that sees a file cut short.
@@ -63,6 +65,7 @@ def restrict(
     writable: Iterable[str],
     devices: Iterable[str],
     shared: Iterable[str],
+    connect_ports: Iterable[int] = (),
 ) -> None:
     """Leave this process, and all that it starts, nothing but these. Needs no-new-privs.
 
@@ -71,6 +74,8 @@ def restrict(
         writable: directories to do everything in but make devices.
         devices: files to read and write.
         shared: directories to have files of one's own in, without seeing which others there are.
+        connect_ports: TCP ports to connect to, of any host. From version 4 on there are no others;
+            older ones don't look at the network.
 
     Raises:
         OSError: the system has no Landlock, or an older one than ``OLDEST_VERSION``.
@@ -93,6 +98,9 @@ def restrict(
             _allow(ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & handled)
         for path in shared:
             _allow(ruleset, path, _OWN_FILES & handled)
+        for port in connect_ports if network else ():
+            rule = struct.pack("=QQ", _NET_CONNECT, port)
+            _call(_ADD_RULE, ruleset, _NET_PORT, rule, 0)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

@@ -48,6 +48,7 @@ class Places:
         tmp: for temporary files.
         run: where its sockets are.
         files: the user's files.
+        packages: the user's own packages, while there are any.
     """
 
     work: str
@@ -55,6 +56,7 @@ class Places:
     tmp: str
     run: str
     files: str
+    packages: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Backend:
             readable=[
                 *self.readable,
                 places.files,
+                os.path.dirname(places.packages),
                 *(f"/proc/{name}" for name in _PROC_FILES),
                 *(f"/proc/self/{name}" for name in _OWN_PROC_FILES),
             ],
@@ -162,6 +165,8 @@ class Backend:
                 except FileNotFoundError:
                     pass
                 except OSError as error:
+                    if os.access(path, os.X_OK) and not os.access(path, os.R_OK):
+                        continue  # to pass through, not to list: what the layers are in
                     raise OSError(f"kernels can't read {path} ({error.strerror})") from error
         for forbidden in ("/", places.work + "/../.."):
             with contextlib.suppress(OSError):
@@ -178,9 +183,11 @@ class Backend:
     def places(self, request: Mapping[str, Any]) -> Places:
         """Where the kernel's directories are."""
         if self.has_namespaces:
-            return Places("/work", "/home/user", "/tmp", "/run/kernel", "/files")
+            return Places(
+                "/work", "/home/user", "/tmp", "/run/kernel", "/files", "/packages/own/current"
+            )
         slot = request["slot"]
-        names = ("work", "home", "tmp", "run", "files")
+        names = ("work", "home", "tmp", "run", "files", "packages/current")
         return Places(*(os.path.join(slot, name) for name in names))
 
     def end_processes(self, request: Mapping[str, Any]) -> None:

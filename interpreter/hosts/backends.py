@@ -60,6 +60,10 @@ class Confinement:
         """A slot's directory as the fork server sees it."""
         return self.sandbox.slot_path(slot)
 
+    def layer_path(self, layer_id: str) -> str:
+        """A layer's directory as kernels see it."""
+        return self.sandbox.layer_path(layer_id)
+
     def sockets(self, slot: str, socket_root: Path) -> str:
         """What the paths of a kernel's sockets begin with, as the kernel sees them."""
         return self.sandbox.sockets(slot, socket_root)
@@ -106,6 +110,7 @@ class Surroundings:
         environment: the kernels' environment.
         startup: the kernel_startup package.
         sessions: the directory of all slots.
+        layers: the directory of the layers of users' packages.
         invented: a directory of this service for the few files that a backend makes up.
         kernel_uid: the user id of a trial's kernel, if this process is root; else None.
         counted: whether control groups count kernels' memory.
@@ -114,6 +119,7 @@ class Surroundings:
     environment: KernelEnvironment
     startup: Path
     sessions: Path
+    layers: Path
     invented: Path
     kernel_uid: int | None
     counted: bool
@@ -178,7 +184,7 @@ def make_confinement(backend: BackendName, around: Surroundings) -> Confinement:
             )
         except SeccompUnavailable as error:
             raise SandboxUnavailable(reason=str(error), remedy=_SECCOMP_REMEDY) from error
-    places = (around.environment, around.startup, around.sessions, around.invented)
+    places = (around.environment, around.startup, around.sessions, around.layers, around.invented)
     if backend == "namespaces":
         wrapped = OuterSandbox(find_bwrap(), *places)
         return Confinement(wrapped, filters)

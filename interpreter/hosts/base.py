@@ -1,11 +1,12 @@
 """KernelHost: the interface to a machine that runs kernels."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
 from interpreter.files import StoredFile
+from interpreter.hosts.installing import Layer, Locked
 
 ExitCause: TypeAlias = Literal[
     "exited", "signal", "stopped", "memory", "room", "files", "processes", "machine", "disk"
@@ -132,6 +133,33 @@ class KernelHost(Protocol):
 
     async def remove_file(self, slot: str, file_id: str) -> None:
         """Take a file away from /files."""
+
+    def core_packages(self) -> Mapping[str, str]:
+        """What all kernels have, by canonical name: the version."""
+
+    async def lock_packages(
+        self, requirements: Sequence[str], *, keep: str = "", upgrade: Sequence[str] = ()
+    ) -> Locked:
+        """Find versions that go together, and with what all kernels have.
+
+        Args:
+            requirements: as in requirement files, without addresses or paths.
+            keep: an earlier lock, whose versions are preferred.
+            upgrade: canonical names of packages to take the newest version of.
+
+        Raises:
+            InstallFailed: there are none, or the index doesn't answer.
+        """
+
+    async def install(self, locked: Locked) -> Layer:
+        """Have a layer of these packages: the one there is, or a new one.
+
+        Raises:
+            InstallFailed: it can't be made.
+        """
+
+    async def show_layer(self, slot: str, layer: Layer | None) -> None:
+        """Show a layer to the kernel of a slot, from one moment to the next; None for no layer."""
 
     async def scan(self, slot: str) -> WorkingDirectory:
         """List the files of the working directory."""

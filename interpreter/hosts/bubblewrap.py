@@ -15,7 +15,9 @@ from kernel_startup.connection import SOCKET_PREFIX
 #: Where the kernel_startup package is mounted; this directory is on the kernels' path.
 SANDBOX_STARTUP = "/startup"
 #: Directories every kernel mounts its own over.
-_MOUNT_POINTS = ("/work", "/files", "/run/kernel")
+_MOUNT_POINTS = ("/work", "/files", "/run/kernel", "/packages/own")
+#: Where the layers of users' packages are mounted.
+_LAYERS = "/packages/layers"
 #: What programs expect of a system's configuration, and holds nothing of the host.
 SYSTEM_FILES = (
     "/etc/ld.so.cache",
@@ -44,6 +46,7 @@ class OuterSandbox:
         environment: the kernels' environment, mounted at /env.
         startup: the kernel_startup package, mounted below /startup.
         sessions: the directory of all slots, mounted read-write at /sessions.
+        layers: the directory of the layers of users' packages, mounted below /packages.
         invented: a directory of this service for the few files of /etc that it makes up.
     """
 
@@ -51,6 +54,7 @@ class OuterSandbox:
     environment: KernelEnvironment
     startup: Path
     sessions: Path
+    layers: Path
     invented: Path
 
     backend: ClassVar = "namespaces"
@@ -59,6 +63,10 @@ class OuterSandbox:
     def slot_path(self, slot: str) -> str:
         """A slot's directory as the fork server sees it."""
         return f"/sessions/{slot}"
+
+    def layer_path(self, layer_id: str) -> str:
+        """A layer's directory as kernels see it."""
+        return f"{_LAYERS}/{layer_id}"
 
     def sockets(self, slot: str, socket_root: Path) -> str:
         """What the paths of a kernel's sockets begin with, as the kernel sees them."""
@@ -91,7 +99,11 @@ class OuterSandbox:
                 words += ["--symlink", os.readlink(link), link]
             elif os.path.isdir(link):
                 words += ["--ro-bind", link, link]
-        for path in ("/etc", SANDBOX_STARTUP):  # made on the way to a mount, they would be private
+        for path in (
+            "/etc",
+            SANDBOX_STARTUP,
+            "/packages",
+        ):  # made on the way to a mount, they would be private
             words += ["--perms", "0755", "--dir", path]
         for path in SYSTEM_FILES:
             words += ["--ro-bind-try", path, path]
@@ -110,6 +122,7 @@ class OuterSandbox:
             words += ["--dir", path]
         for path in ("/tmp", "/home/user"):
             words += ["--perms", "1777", "--tmpfs", path]
+        words += ["--ro-bind", str(self.layers), _LAYERS]
         words += ["--bind", str(self.sessions), "/sessions", "--remount-ro", "/"]
         words += ["--chdir", "/", "--", *command]
         return words

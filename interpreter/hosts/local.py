@@ -10,8 +10,15 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +38,14 @@ from interpreter.hosts.base import (
 )
 from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
 from interpreter.hosts.control import ControlChannel, ControlMessage
+from interpreter.hosts.installing import (
+    IndexSettings,
+    InstallFailed,
+    InstallLimits,
+    Layer,
+    Locked,
+    PackageInstaller,
+)
 from interpreter.hosts.server import ForkServer
 from interpreter.hosts.users import UserIds
 from interpreter.hosts.watch import Notes, Watched, Watcher
@@ -102,6 +117,7 @@ class LocalKernelHost:
     _confinement: Confinement
     _socket_root: Path
     _groups: ControlGroups | None
+    _installer: PackageInstaller | None = None
     _users: UserIds | None = None
     _server: ForkServer | None = None
     _forks: dict[str, _Fork] = field(default_factory=dict)
@@ -128,6 +144,8 @@ class LocalKernelHost:
         kernel_python: Path | None = None,
         kernel_uid: int = 52525,
         spare_kernels: int = 0,
+        index: IndexSettings | None = None,
+        install_limits: InstallLimits | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> AsyncGenerator["LocalKernelHost"]:
         """Build the kernels' environment if need be, and start the fork server.
@@ -143,6 +161,8 @@ class LocalKernelHost:
             kernel_python: the Python for a new environment; None takes the running one.
             kernel_uid: kernels run as users of their own above this id, when this process is root.
             spare_kernels: how many kernels to keep ready for newcomers.
+            index: where packages come from; None for a host that installs none.
+            install_limits: what an installation may take.
             on_progress: gets a line for a person about each longer step.
 
         Raises:
@@ -153,16 +173,18 @@ class LocalKernelHost:
         environment = await ensure_kernel_environment(
             root=kernel_env_dir, python=kernel_python, on_progress=on_progress
         )
-        sessions = data_dir / "sessions"
+        sessions, packages = data_dir / "sessions", data_dir / "packages"
         _allow_many_files()
         own_user = os.geteuid() == 0
         groups = open_control_groups()
         try:
             await asyncio.to_thread(_clear_slots, sessions)
+            await asyncio.to_thread(_make_passable, packages, packages / "layers")
             around = Surroundings(
                 environment=environment,
                 startup=Path(kernel_startup.__file__).parent,
                 sessions=sessions,
+                layers=packages / "layers",
                 invented=data_dir / "etc",
                 kernel_uid=kernel_uid if own_user else None,
                 counted=groups is not None,
@@ -172,13 +194,27 @@ class LocalKernelHost:
             where = Path(error.filename or sessions).name
             reason = f"{where}: {error.strerror or error}"
             raise DataDirectoryUnusable(data_dir, reason) from error
-        with environment.hold(), _ShortPath(sessions) as socket_root:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(environment.hold())
+            socket_root = stack.enter_context(_ShortPath(sessions))
+            installer = None
+            if index is not None:
+                installer = await stack.enter_async_context(
+                    PackageInstaller.open(
+                        root=packages,
+                        environment=environment,
+                        backend=confinement.backend,
+                        index=index,
+                        limits=install_limits or InstallLimits(),
+                    )
+                )
             host = cls(
                 limits=limits,
                 spare_kernels=spare_kernels,
                 _confinement=confinement,
                 _socket_root=socket_root,
                 _groups=groups,
+                _installer=installer,
                 _users=UserIds(kernel_uid) if own_user else None,
             )
             try:
@@ -292,6 +328,47 @@ class LocalKernelHost:
     async def remove_file(self, slot: str, file_id: str) -> None:
         """See :meth:`KernelHost.remove_file`."""
         await asyncio.to_thread(slots.remove_file, self._path(slot), file_id)
+
+    # -- packages --------------------------------------------------------------------------------
+
+    def core_packages(self) -> Mapping[str, str]:
+        """See :meth:`KernelHost.core_packages`."""
+        return self._installer.core() if self._installer is not None else {}
+
+    async def lock_packages(
+        self, requirements: Sequence[str], *, keep: str = "", upgrade: Sequence[str] = ()
+    ) -> Locked:
+        """See :meth:`KernelHost.lock_packages`."""
+        return await self._packages().resolve(requirements, keep=keep, upgrade=upgrade)
+
+    async def install(self, locked: Locked) -> Layer:
+        """See :meth:`KernelHost.install`."""
+        installer = self._packages()
+        layer = await installer.build(locked)
+        self._chores.add(self._spawn(self._prune(installer, layer.layer_id)))
+        return layer
+
+    async def show_layer(self, slot: str, layer: Layer | None) -> None:
+        """See :meth:`KernelHost.show_layer`."""
+        target = None if layer is None else self._confinement.layer_path(layer.layer_id)
+        await asyncio.to_thread(slots.show_layer, self._path(slot), target)
+
+    def _packages(self) -> PackageInstaller:
+        if self._installer is None:
+            raise InstallFailed("internal", "", "this host installs no packages")
+        return self._installer
+
+    async def _prune(self, installer: PackageInstaller, built: str) -> None:
+        """Remove what is too much of layers and cache, but nothing that a kernel can see."""
+        try:
+            shown = await asyncio.to_thread(self._shown_layers)
+            await installer.prune(shown | {built})
+        except (InstallFailed, OSError) as error:
+            log.warning("unused packages could not be removed", reason=str(error))
+
+    def _shown_layers(self) -> set[str]:
+        found = (slots.shown_layer(slot) for slot in self._confinement.sessions.iterdir())
+        return {name for name in found if name is not None}
 
     async def _trimmed(self, slot: str) -> None:
         trim = self._trims.pop(slot, None)
@@ -616,6 +693,13 @@ async def _remove_group(group: KernelGroup) -> None:
             log.warning("a control group could not be removed")
             return
         await asyncio.sleep(_GROUP_PAUSE_S)
+
+
+def _make_passable(*directories: Path) -> None:
+    """Make directories that others may pass through, but not list."""
+    for directory in directories:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o711)
 
 
 def _clear_slots(sessions: Path) -> None:

@@ -5,6 +5,7 @@
     <slot>/tmp     for temporary files, where the kernel has no /tmp of its own
     <slot>/run     the kernel's sockets
     <slot>/files   the user's stored files, hard-linked; the kernel sees it read-only
+    <slot>/packages  a link, ``current``, to the layer of the user's packages; read-only as well
 
 ``work`` and ``home`` belong to hostile code, which goes on running while they are read: every step
 goes down from an open directory, and never through a link.
@@ -53,8 +54,9 @@ def create(slot: Path, *, owner: int | None) -> None:
     """
     slot.mkdir(mode=0o711)
     slot.chmod(0o711)
-    (slot / "files").mkdir(mode=0o755)
-    (slot / "files").chmod(0o755)
+    for name in ("files", "packages"):
+        (slot / name).mkdir(mode=0o755)
+        (slot / name).chmod(0o755)
     for name in ("work", *_RENEWED):
         _make_directory(slot / name, owner)
 
@@ -142,6 +144,31 @@ def put_file(slot: Path, file: StoredFile) -> None:
 def remove_file(slot: Path, file_id: str) -> None:
     """Take a stored file out of ``files`` again."""
     shutil.rmtree(slot / "files" / file_id, ignore_errors=True)
+
+
+def show_layer(slot: Path, target: str | None) -> None:
+    """Have ``packages/current`` lead to a layer, from one moment to the next; None for nowhere.
+
+    Args:
+        slot: where.
+        target: the layer's path as the kernel sees it.
+    """
+    link = slot / "packages" / "current"
+    if target is None:
+        link.unlink(missing_ok=True)
+        return
+    coming = slot / ".current"
+    coming.unlink(missing_ok=True)
+    coming.symlink_to(target)
+    coming.rename(link)
+
+
+def shown_layer(slot: Path) -> str | None:
+    """The name of the layer that :func:`show_layer` has shown; None without one."""
+    try:
+        return os.path.basename(os.readlink(slot / "packages" / "current"))
+    except OSError:
+        return None
 
 
 def scan(slot: Path) -> WorkingDirectory:

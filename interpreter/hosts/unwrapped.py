@@ -25,6 +25,7 @@ class Unwrapped:
         environment: the kernels' environment.
         startup: the kernel_startup package.
         sessions: the directory of all slots.
+        layers: the directory of the layers of users' packages.
         invented: a directory of this service for the fork server's own few files.
     """
 
@@ -32,12 +33,17 @@ class Unwrapped:
     environment: KernelEnvironment
     startup: Path
     sessions: Path
+    layers: Path
     invented: Path
     own_processes: bool = False
 
     def slot_path(self, slot: str) -> str:
         """A slot's directory as the fork server sees it."""
         return str(self.sessions / slot)
+
+    def layer_path(self, layer_id: str) -> str:
+        """A layer's directory as kernels see it."""
+        return str(self.layers / layer_id)
 
     def sockets(self, slot: str, socket_root: Path) -> str:
         """What the paths of a kernel's sockets begin with, as the kernel sees them."""
@@ -52,6 +58,7 @@ class Unwrapped:
             str(self.environment.path),
             str(self.environment.base_prefix),
             str(self.startup),
+            str(self.layers),
             str(self._import_path),
         ]
 

@@ -24,10 +24,13 @@ async def _choose(wanted: str, tmp_path: Path, **changed: Path) -> backends.Conf
         environment = KernelEnvironment(**{**vars(environment), **changed})
     sessions = tmp_path / "sessions"
     sessions.mkdir(exist_ok=True)
+    layers = tmp_path / "layers"
+    layers.mkdir(exist_ok=True)
     around = Surroundings(
         environment=environment,
         startup=Path(backends.__file__).parents[2] / "kernel_startup",
         sessions=sessions,
+        layers=layers,
         invented=tmp_path / "etc",
         kernel_uid=52525 if os.geteuid() == 0 else None,
         counted=False,

@@ -11,6 +11,7 @@ from interpreter.errors import SettingsError
 from interpreter.settings import Settings
 
 MIB = 1 << 20
+SECRETS = {"MONGODB_URI", "PACKAGE_INDEX", "PACKAGE_EXTRA_INDEXES"}
 ENVIRONMENT = {setting.env_name for setting in Settings.documented()}
 
 
@@ -258,6 +259,6 @@ def test_every_setting_is_documented_with_a_default_that_loads(
     assert [setting.field_name for setting in documented] == list(Settings.model_fields)
     for setting in documented:
         assert setting.description.endswith(".")
-        assert setting.secret == (setting.env_name == "MONGODB_URI")
+        assert setting.secret == (setting.env_name in SECRETS)
         monkeypatch.setenv(setting.env_name, setting.default)
     assert Settings.load() == Settings()

@@ -1,0 +1,1 @@
+"""Names on the package index: tables that `make_names` generates and `distributions` reads."""

@@ -1,0 +1,156 @@
+"""IPython's shell as a session uses it: no copies of outputs, and its own answers to `pip`."""
+
+import re
+import sys
+import tokenize
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.inputtransformer2 import (
+    TokenTransformBase,
+    assemble_continued_line,
+    find_end_of_continued_line,
+)
+from IPython.utils.text import LSString, SList
+
+from kernel_startup.pip_commands import PipCommands
+
+#: The magics of this kind that IPython has, and the tool that each is taken for.
+_MAGICS = {"pip": "pip", "uv": "uv", "conda": "conda", "mamba": "conda", "micromamba": "conda"}
+#: Commands for a shell that people write as if cells were one. None of them can be Python.
+_BARE = re.compile(
+    r"(?P<tool>pip|uv|conda|mamba|micromamba)3?\s+(?:pip\s+)?"
+    r"(?:install|uninstall|remove|list|freeze|show|update|upgrade|add)\b"
+)
+_BARE_BY_PYTHON = re.compile(r"python3?\s+-m\s+(?=pip\b)")
+
+
+class _Forgetful(defaultdict[int, list[Any]]):
+    """IPython's record of all that was shown, kept empty: the service has the outputs."""
+
+    def __missing__(self, count: int) -> list[Any]:
+        """A list that nobody keeps."""
+        return []
+
+
+class _Expanded(str):
+    """A command whose variables have been put in."""
+
+
+class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships no types
+    """IPython's shell, without its copies of all that was ever printed or displayed."""
+
+    #: What answers `pip`; set by the kernel.
+    pip: PipCommands | None = None
+    #: Whether programs get a pseudo-terminal.
+    has_terminals = True
+
+    def init_history(self) -> None:
+        """Keep the inputs only."""
+        super().init_history()
+        self.history_manager.outputs = _Forgetful()
+
+    @contextmanager
+    def _tee(self, channel: str) -> Iterator[None]:
+        """Leave the streams as they are; called by IPython around each cell."""
+        yield
+
+    def use_pip(self, pip: PipCommands) -> None:
+        """Have ``pip`` answer such commands, in whatever way cells give them."""
+        self.pip = pip
+        self.input_transformer_manager.token_transformers.append(_BareCommand)
+        for name, tool in _MAGICS.items():
+            magic = self._pip_magic(pip, tool, self.find_line_magic(name))
+            self.register_magic_function(magic, "line", name)
+
+    def var_expand(self, cmd: str, depth: int = 0, *args: Any) -> str:
+        """Put variables into a command. Called by all that runs one."""
+        if isinstance(cmd, _Expanded):
+            return str(cmd)
+        expanded: str = super().var_expand(cmd, depth + 1, *args)
+        return expanded
+
+    def system(self, cmd: str) -> None:
+        """Run `!cmd`."""
+        command = _Expanded(self.var_expand(cmd, depth=1))
+        if not self._answers(command):
+            self._run(command)
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
+        """Run `x = !cmd`."""
+        command = _Expanded(self.var_expand(cmd, depth=depth + 1))
+        if self.pip is None or not self.pip.is_open:
+            return super().getoutput(command, split)
+        said = StringIO()
+
+        def run(following: str) -> None:
+            said.write(super(CellShell, self).getoutput(_Expanded(following), False))
+
+        if not self.pip.run_line(command, out=said, err=said, shell=run):
+            return super().getoutput(command, split)
+        text = said.getvalue()
+        return SList(text.splitlines()) if split else LSString(text)
+
+    def _answers(self, command: str) -> bool:
+        """Answer a command, if it is one of those."""
+        if self.pip is None or not self.pip.is_open:
+            return False
+        try:
+            return self.pip.run_line(command, out=sys.stdout, err=sys.stderr, shell=self._run)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # without the lines of ours that wait
+
+    def _run(self, command: str) -> None:
+        run = self.system_piped if self.has_terminals else self.system_raw
+        run(_Expanded(command))
+
+    def _pip_magic(
+        self, pip: PipCommands, tool: str, usual: Callable[[str], Any] | None
+    ) -> Callable[[str], Any]:
+        """A line magic for ``tool``, which leaves to ``usual`` what isn't answered here."""
+
+        def magic(line: str) -> Any:
+            if not pip.is_open:
+                return usual(line) if usual is not None else None
+            if not self._answers(f"{tool} {line}"):
+                pip.run([line.strip() or "help"], tool, out=sys.stdout, err=sys.stderr)
+            return None
+
+        magic.__doc__ = f"Install and remove packages as `{tool}` does."
+        return magic
+
+
+class _BareCommand(TokenTransformBase):
+    """Makes `pip install x`, on a line of its own, what `%pip install x` is."""
+
+    @classmethod
+    def find(cls, tokens_by_line: Sequence[Sequence[tokenize.TokenInfo]]) -> Any:
+        """Called by IPython: the first such line, if there is one."""
+        for line in tokens_by_line:
+            for token in line:
+                if token.type in (tokenize.INDENT, tokenize.DEDENT):
+                    continue
+                if token.type == tokenize.NAME and _bare(token.line[token.start[1] :]):
+                    return cls(token.start)
+                break
+        return None
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """Called by IPython: the cell with a call in place of the line that was found."""
+        end = find_end_of_continued_line(lines, self.start_line)
+        command = assemble_continued_line(lines, (self.start_line, self.start_col), end)
+        tool, line = _bare(command) or ("pip", command)
+        indent = lines[self.start_line][: self.start_col]
+        call = f"{indent}get_ipython().run_line_magic({tool!r}, {line!r})\n"
+        return [*lines[: self.start_line], call, *lines[end + 1 :]]
+
+
+def _bare(text: str) -> tuple[str, str] | None:
+    """The magic, and the rest of a command that is written as in a shell."""
+    text = _BARE_BY_PYTHON.sub("", text, count=1) if text.startswith("python") else text
+    found = _BARE.match(text)
+    return (found["tool"], text[found.end("tool") :].lstrip("3").strip()) if found else None
