@@ -48,12 +48,17 @@ def distribution_for(import_name: str) -> str | None:
         return None
     table = _imports()
     for length in range(len(parts), 0, -1):
-        if length == 1 < len(parts) and f"{parts[0]}.*" in table:
+        if length == 1 < len(parts) and is_shared(parts[0]):
             return None
         if found := table.get(fold_import(".".join(parts[:length]))):
             return found
     own = canonicalize_name(parts[0])
     return own if own in _popular() else None
+
+
+def is_shared(top: str) -> bool:
+    """Whether a top-level name, such as ``google``, is one that many distributions are below."""
+    return f"{top}.*" in _imports()
 
 
 def likely_meant(distribution: str) -> str | None:

@@ -22,7 +22,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from interpreter.distributions import distribution_for, likely_meant
+from interpreter.distributions import distribution_for, is_shared, likely_meant
 from interpreter.documents import UserPackagesDocument, bind
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.installing import InstallFailed, Locked
@@ -454,7 +454,8 @@ class Packages:
                 f"There is no module {asked} here, and modules of that name are people's own: "
                 "write the file into the working directory first."
             )
-        name = distribution_for(asked) or asked.replace(".", "-")
+        guess = asked.replace(".", "-") if is_shared(top) else top
+        name = distribution_for(asked) or guess
         if not _NAME.fullmatch(name):
             raise _Refused(f"No package gives the module {asked}.")
         core = self._host.core_packages()

@@ -103,6 +103,8 @@ def _does_without(frame: FrameType) -> bool:
     """Whether the code of a frame, where it is now, goes on after an ImportError."""
     if frame.f_code.co_name == "import_optional_dependency":  # pandas' name for it
         return bool(frame.f_locals.get("errors", "raise") != "raise")
+    if not frame.f_code.co_exceptiontable:  # no `try` in it: its file needn't be read
+        return False
     line = frame.f_lineno or 0
     functions, guards = _guards_in(frame.f_code.co_filename)
     function = _innermost(functions, line)

@@ -205,7 +205,7 @@ def start_app(
 
 
 def _add_packages(kernel: CellKernel, places: Places) -> None:
-    """Let the kernel, and programs that it starts, find the user's own packages, behind all else."""
+    """Let the kernel and what it starts find the user's own packages, behind all else."""
     sys.path.append(places.packages)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     programs = os.path.join(os.path.dirname(__file__), "programs")

@@ -170,6 +170,7 @@ async def yard(
             before = contents(yard.earlier.path), contents(outside), sorted(os.listdir(directory))
             yield yard
             await yard.nothing_left()
+            index.password = ""
             await yard.reopen()
             fine = await yard.install("fine")
             assert (fine.path / "fine.py").read_text() == "value = 'fine'\n"

@@ -168,7 +168,7 @@ class LiveKernel:
             metadata={} if packages is None else {"packages": packages},
         )
         self.client.shell_channel.send(message)
-        ran = Ran()
+        self.running = ran = Ran()
         pending = iter(lines)
         ends = {"execute_reply", "idle"}
         while ends:

@@ -214,7 +214,7 @@ _NEEDED = [
     "def f():\n    import NAME\nf()",
     "try:\n    import NAME\nexcept ValueError:\n    pass",
     "try:\n    import NAME\nexcept ImportError as error:\n    raise ImportError('no') from error",
-    "try:\n    import NAME\nexcept ImportError:\n    if 1:\n        raise\nexcept Exception:\n    1",
+    "try:\n    import NAME\nexcept ImportError:\n    if 1: raise\nexcept Exception:\n    pass",
     "try:\n    import NAME\nfinally:\n    pass",
     "try:\n    raise ValueError\nexcept ValueError:\n    import NAME",
     "try:\n    pass\nexcept ImportError:\n    pass\nelse:\n    import NAME",
@@ -229,8 +229,7 @@ _OPTIONAL = [
     "try:\n    import os, NAME\nexcept Exception:\n    print('no')",
     "try:\n    import NAME\nexcept:\n    pass",
     "try:\n    import NAME\nexcept ImportError:\n    pass\nexcept Exception:\n    raise",
-    "try:\n    import NAME\nexcept ImportError:\n    try:\n        import os\n    except ValueError:\n"
-    "        raise",
+    "try:\n    import NAME\nexcept ImportError:\n    try: 1\n    except ValueError: raise",
     "def f():\n    import NAME\ntry:\n    f()\nexcept ImportError:\n    pass",
     "import contextlib\nwith contextlib.suppress(ImportError):\n    import NAME",
     "import importlib\ntry:\n    importlib.import_module('NAME')\nexcept ImportError:\n    pass",
@@ -293,7 +292,7 @@ def test_names_that_no_package_has_are_not_asked_for(kernel: LiveKernel, module:
 
 def test_pandas_asks_for_what_a_call_needs_and_nothing_else(kernel: LiveKernel) -> None:
     ran = kernel.run(
-        "import pandas as pd, io\nframe = pd.DataFrame({'a': [1]})\nrepr(frame), frame._repr_html_()"
+        "import pandas as pd, io\nframe = pd.DataFrame({'a': [1]})\nframe._repr_html_()"
     )
     assert (ran.asked, ran.status) == ([], "ok")
     kernel.shelf.add("xlsxwriter/__init__.py", "raise ImportError('this one is broken')")
@@ -472,17 +471,14 @@ def test_input_and_installing_take_turns(kernel: LiveKernel, name: str) -> None:
 
 
 def test_what_was_printed_is_shown_before_the_wait(kernel: LiveKernel, name: str) -> None:
-    shown: list[str] = []
-
     def answer(content: Mapping[str, Any]) -> Mapping[str, Any]:
-        message = kernel.client.get_iopub_msg(timeout=10)
-        while message["header"]["msg_type"] != "stream":
-            message = kernel.client.get_iopub_msg(timeout=10)
-        shown.append(message["content"]["text"])
+        while not kernel.running.stdout:
+            message = kernel.client.get_iopub_msg(timeout=20)
+            kernel.running.stdout += message["content"].get("text", "")
         return kernel.shelf.answer(content)
 
-    kernel.run(f"print('before', end='')\n__import__(''.join([{name!r}]))", answer=answer)
-    assert shown == ["before"]
+    ran = kernel.run(f"print('before')\n__import__(''.join([{name!r}]))", answer=answer)
+    assert (ran.asked, ran.stdout) == ([[name]], "before\n")
 
 
 # -- by hand -------------------------------------------------------------------------------------
@@ -601,11 +597,11 @@ def test_text_that_looks_like_a_command_stays_text(kernel: LiveKernel) -> None:
 def test_other_commands_and_their_variables_are_as_ever(kernel: LiveKernel) -> None:
     code = """
         def f(word):
-            x = !echo {word} $word {1 + 1} "$$((2 + 3))"
+            x = !echo {word} $word {1 + 1} $$HOME
             return x
         print(f("local"))
     """
-    assert kernel.run(_code(code)).stdout == "['local local 2 5']\n"
+    assert kernel.run(_code(code)).stdout == f"['local local 2 {kernel.root}/home']\n"
 
 
 def test_pip_as_a_program_says_what_to_do_instead(kernel: LiveKernel) -> None:

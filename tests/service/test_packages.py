@@ -17,7 +17,11 @@ from interpreter.hosts.installing import Layer, Locked
 from tests.attacks.conftest import _where_others_can_read
 from tests.installing.index import PackageIndex, make_sdist, make_wheel
 
-_PLAIN = make_wheel("plainly", "1.2", files={"plainly/__init__.py": "value = 'plain'\n"})
+_PLAIN = make_wheel(
+    "plainly",
+    "1.2",
+    files={"plainly/__init__.py": "value = 'plain'\n", "plainly/inner.py": "value = 3\n"},
+)
 _OLD = make_wheel("changing", "1.0", files={"changing.py": "version = 1\n"})
 _NEW = make_wheel("changing", "2.0", files={"changing.py": "version = 2\n"})
 _BASE = make_wheel("basely", "3.0", files={"basely.py": "value = 'base'\n"})
@@ -105,6 +109,11 @@ async def test_import_in_mid_cell_waits_off_the_clock(
     result = await buyer.execute(code, timeout_s=2)
     assert (result.status, result.text) == ("ok", "'found late'")
     assert result.durations.install_s >= 3 and result.durations.run_s < 2
+
+
+async def test_module_of_a_package_that_is_not_there_is_found(buyer: Session) -> None:
+    result = await buyer.execute("from plainly.inner import value\nvalue")
+    assert (result.text, result.installed) == ("3", ("plainly==1.2",))
 
 
 async def test_part_of_a_namespace_is_found(buyer: Session) -> None:

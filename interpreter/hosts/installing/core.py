@@ -58,9 +58,8 @@ class Core:
             OSError: the index can't be written.
         """
         (packages,) = environment.path.glob("lib/python3.*/site-packages")
-        found = {
-            str(canonicalize_name(each.name)): each for each in distributions(path=[str(packages)])
-        }
+        installed = distributions(path=[str(packages)])
+        found = {str(canonicalize_name(each.name)): each for each in installed}
         index = root / f"core-{environment.key}-{_BUILDER}"
         if not index.is_dir():
             making = root / f"making-{os.getpid()}"
@@ -83,10 +82,15 @@ def _collides(ours: Path, name: str, theirs: Path) -> bool:
         if not os.path.lexists(mine):
             continue
         both = mine.is_dir() and theirs.is_dir()
-        if not both or any(module_of(each) == "__init__" for each in os.listdir(mine)):
+        # A package is found before a namespace, wherever on the path it is.
+        if not both or _is_package(mine) or _is_package(theirs):
             return True
         return any(_collides(mine, each.name, each) for each in theirs.iterdir())
     return any(module == module_of(each.name) for each in ours.glob(f"{glob_safe(module)}.*"))
+
+
+def _is_package(directory: Path) -> bool:
+    return any(module_of(name) == "__init__" for name in os.listdir(directory))
 
 
 def glob_safe(name: str) -> str:

@@ -15,10 +15,11 @@ _NETWORK = (
     r"|connection (?:refused|reset|closed)|network is unreachable|no route to host|tunnel"
     r"|http status (?:server|client) error|request or response body error|error decoding response"
     r"|end of file before message length|unexpectedly? (?:eof|end of file)"
-    r"|tls handshake|certificate|failed to fetch"
+    r"|tls handshake|certificate|failed to fetch|content-type"
 )
 #: Tried in this order; a name in the pattern's first group is the package it is about.
 _OUTSIDE_RESOLUTION: tuple[tuple[str, FailureKind, str], ...] = (
+    (r"network connectivity is disabled", "unreachable", "it is not in the cache"),
     (r"no space left on device|disk quota exceeded", "disk", ""),
     (r"memory allocation of \d+ bytes failed|file too large", "too_large", ""),
     (rf"hash mismatch for `{_NAME}==", "hash", ""),

@@ -12,7 +12,7 @@ from typing import Self, cast
 import uv
 
 from interpreter.hosts.bubblewrap import find_bwrap
-from interpreter.hosts.installing import indexes
+from interpreter.hosts.installing import bytecode, indexes
 from interpreter.hosts.installing.core import Core
 from interpreter.hosts.installing.flights import Flights
 from interpreter.hosts.installing.layers import Layers, remove, size_on_disk
@@ -59,6 +59,8 @@ class PackageInstaller:
     _building: Flights[Layer] = field(default_factory=Flights)
     _downloading: dict[str, asyncio.Lock] = field(default_factory=dict)
     _remembered: OrderedDict[_Question, tuple[float, Locked]] = field(default_factory=OrderedDict)
+    _compiling: set[asyncio.Task[None]] = field(default_factory=set)
+    _one_compiler: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _cache_bytes: int | None = None
 
     @classmethod
@@ -117,6 +119,12 @@ class PackageInstaller:
         finally:
             await installer._resolving.end()
             await installer._building.end()
+            await installer._end_compiling()
+
+    async def _end_compiling(self) -> None:
+        for task in self._compiling:
+            task.cancel()
+        await asyncio.gather(*self._compiling, return_exceptions=True)
 
     def core(self) -> Mapping[str, str]:
         """What all kernels have, by canonical name: the version."""
@@ -232,7 +240,7 @@ class PackageInstaller:
         if not locked.packages:
             return await self._adopt(Path(), locked)
         try:
-            return await self._install(locked, None)
+            return self._compiled_later(await self._install(locked, None))
         except InstallFailed as failure:
             # Whatever uv says of what it lacks: the network may have it.
             if self._offline or failure.kind in ("too_large", "timeout", "disk"):
@@ -244,7 +252,30 @@ class PackageInstaller:
             for name in names:  # who wants the same file waits for it, and finds it in the cache
                 lock = self._downloading.setdefault(name, asyncio.Lock())
                 await stack.enter_async_context(lock)
-            return await self._install(locked, self._locate(names))
+            return self._compiled_later(await self._install(locked, self._locate(names)))
+
+    def _compiled_later(self, layer: Layer) -> Layer:
+        """Have the bytecode of a large layer written; nobody waits for that."""
+        if layer.size_bytes > bytecode.WORTH_BYTES:
+            task = asyncio.create_task(self._compile_layer(layer))
+            self._compiling.add(task)
+            task.add_done_callback(self._compiling.discard)
+        return layer
+
+    async def _compile_layer(self, layer: Layer) -> None:
+        try:
+            async with self._one_compiler:
+                source = await asyncio.to_thread(bytecode.source_bytes, layer.path)
+                if source < bytecode.WORTH_BYTES:
+                    return
+                async with self._runner.stage() as stage:
+                    compiled = await self._runner.compile(layer.path, stage=stage)
+                    count = await asyncio.to_thread(bytecode.put, compiled, layer.path)
+                log.info("a layer was compiled", files=count)
+        except InstallFailed as failure:
+            log.info("a layer was not compiled", kind=failure.kind)
+        except OSError:
+            log.exception("a layer was not compiled")
 
     async def _install(self, locked: Locked, locate: Locate | None) -> Layer:
         async with self._turn(locate), self._runner.stage() as stage:

@@ -202,7 +202,9 @@ class _Inspection:
             raise self._unsafe("", "it isn't a directory")
         self.root.chmod(0o755)
         distributions = set()
-        for entry in sorted(os.scandir(self.root), key=lambda each: each.name):
+        with os.scandir(self.root) as entries:
+            found = sorted(entries, key=lambda each: each.name)
+        for entry in found:
             if self._dropped(entry):
                 remove(Path(entry.path))
             elif entry.name.endswith(".dist-info"):
@@ -254,25 +256,28 @@ class _Inspection:
 
     def _walk(self, directory: Path, top: str) -> None:
         """Count files, see that they are files, and make them readable and unchangeable."""
-        for entry in os.scandir(directory):
-            status = entry.stat(follow_symlinks=False)
-            module = top or (entry.name if entry.is_dir() else module_of(entry.name))
-            if stat.S_ISDIR(status.st_mode):
-                if entry.name == "__pycache__":
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                module = top or (entry.name if entry.is_dir() else module_of(entry.name))
+                if not entry.is_dir(follow_symlinks=False):
+                    self._file(entry, module)
+                elif entry.name == "__pycache__":
                     remove(Path(entry.path))
-                    continue
-                os.chmod(entry.path, 0o755)
-                self._walk(Path(entry.path), module)
-                os.chmod(entry.path, 0o555)
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise self._unsafe(entry.name, "it has links or devices in it")
-            if module.isidentifier() and module_of(entry.name):
-                self.modules.add(module)
-            wanted = 0o555 if status.st_mode & 0o111 else 0o444
-            if stat.S_IMODE(status.st_mode) != wanted:
-                os.chmod(entry.path, wanted)
-            self._count(status.st_size)
+                else:
+                    os.chmod(entry.path, 0o755)
+                    self._walk(Path(entry.path), module)
+                    os.chmod(entry.path, 0o555)
+
+    def _file(self, entry: os.DirEntry[str], module: str) -> None:
+        status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise self._unsafe(entry.name, "it has links or devices in it")
+        if module.isidentifier() and module_of(entry.name):
+            self.modules.add(module)
+        wanted = 0o555 if status.st_mode & 0o111 else 0o444
+        if stat.S_IMODE(status.st_mode) != wanted:
+            os.chmod(entry.path, wanted)
+        self._count(status.st_size)
 
     def _count(self, size_bytes: int) -> None:
         self.files += 1

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from interpreter.hosts.installing import bytecode
 from interpreter.hosts.installing.failures import explain
 from interpreter.hosts.installing.proxy import Locate, Proxy
 from interpreter.hosts.installing.sandbox import UvSandbox
@@ -79,11 +80,41 @@ class Runner:
         try:
             async with asyncio.timeout(self.limits.timeout_s):
                 if locate is None:
-                    return await self._go([*arguments, "--offline"], stage, environ, None)
+                    program = self.sandbox.uv_program([*arguments, "--offline"])
+                    return await self._go(self.sandbox.command(program), stage, environ, None)
                 async with self._online(locate) as (proxy, control, port):
-                    return await self._go(arguments, stage, environ, proxy, control, port)
+                    command = self.sandbox.command(
+                        self.sandbox.uv_program(arguments),
+                        control=control.fileno() if control else None,
+                        port=port,
+                    )
+                    signed = {**environ, **_proxy_environ(proxy, port)}
+                    return await self._go(command, stage, signed, proxy, control)
         except TimeoutError as error:
             raise InstallFailed("timeout") from error
+
+    async def compile(self, layer: Path, *, stage: Path) -> Path:
+        """Compile what is in a layer, as far as it can be, and in no hurry.
+
+        Returns:
+            The tree of bytecode, below the stage.
+
+        Raises:
+            InstallFailed: it went beyond a limit.
+        """
+        here, there = self.sandbox.inside("stage", stage.name), self.sandbox.layer_inside(layer)
+        program = ["/usr/bin/nice", "-n", "19", self.sandbox.python]
+        program += bytecode.command(there, f"{here}/bytecode")
+        try:
+            async with asyncio.timeout(self.limits.timeout_s):
+                await self._go(self.sandbox.command(program, layer=layer), stage, {}, None)
+        except TimeoutError as error:
+            raise InstallFailed("timeout") from error
+        except InstallFailed as failure:
+            if failure.kind == "too_large":
+                raise
+            # Some packages have files that are no Python of this version.
+        return stage / "bytecode" / there.lstrip("/")
 
     @asynccontextmanager
     async def _online(
@@ -109,22 +140,20 @@ class Runner:
 
     async def _go(
         self,
-        arguments: Sequence[str],
+        command: Sequence[str],
         stage: Path,
         environ: Mapping[str, str],
         proxy: Proxy | None,
         control: socket.socket | None = None,
-        port: int = 0,
     ) -> int:
-        number = None if control is None else control.fileno()
         process = await asyncio.create_subprocess_exec(
-            *self.sandbox.command(arguments, control=number, port=port),
+            *command,
             cwd=stage,
-            env={**self.sandbox.environ(), **environ, **_proxy_environ(proxy, port)},
+            env={**self.sandbox.environ(), **environ},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            pass_fds=() if number is None else (number,),
+            pass_fds=() if control is None else (control.fileno(),),
             start_new_session=True,
             umask=0o022,
         )
@@ -159,7 +188,8 @@ class Runner:
             detail = "its files are in a place that packages aren't taken from"
             failure = InstallFailed("unsafe", failure.subject, detail)
         told = re.sub(r"//[^/@\s]+@", "//***@", output[-2000:])
-        log.info("uv failed", kind=failure.kind, subject=failure.subject, code=code, output=told)
+        say = log.debug if proxy is None else log.info  # without network it is often but a try
+        say("uv failed", kind=failure.kind, subject=failure.subject, code=code, output=told)
         return failure
 
     def too_much_downloaded(self) -> InstallFailed:

@@ -15,7 +15,8 @@ _SYSTEM_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/li
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _STARTUP = Path(__file__).resolve().parents[3] / "kernel_startup"
 # Where the sandbox shows things.
-_ROOT, _UV, _CERTIFICATES, _LAUNCHER_INSIDE = "/packages", "/run/uv", "/run/trust", "/run/launcher"
+_ROOT, _LAYER = "/packages", "/layer"
+_UV, _CERTIFICATES, _LAUNCHER_INSIDE = "/run/uv", "/run/trust", "/run/launcher"
 
 _MEMORY_BYTES = 6 << 30
 _CPU_GRACE_S = 10
@@ -82,6 +83,7 @@ class UvSandbox:
             "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",
             "UV_LINK_MODE": "hardlink",
+            "UV_CONCURRENT_INSTALLS": "1",  # several linking at once get in each other's way
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_KEYRING_PROVIDER": "disabled",
             "UV_HTTP_TIMEOUT": str(max(1, round(self.timeout_s))),
@@ -93,26 +95,39 @@ class UvSandbox:
             },
         }
 
+    def uv_program(self, arguments: Sequence[str]) -> list[str]:
+        """uv with arguments, to be run inside."""
+        program = [_UV if self.wrapped else str(self.uv), *arguments]
+        program += ["--color", "never", "--quiet", "--no-python-downloads"]
+        return [*program, "--system-certs"] if self.certificates else program
+
+    def layer_inside(self, layer: Path) -> str:
+        """Where a layer is seen."""
+        return _LAYER if self.wrapped else str(layer)
+
     def command(
-        self, arguments: Sequence[str], *, control: int | None = None, port: int = 0
+        self,
+        program: Sequence[str],
+        *,
+        control: int | None = None,
+        port: int = 0,
+        layer: Path | None = None,
     ) -> list[str]:
         """The whole command line of a run.
 
         Args:
-            arguments: uv's own.
+            program: what runs inside.
             control: descriptor that the launcher sends its listening socket to; None for a run
                 without network.
             port: of the proxy on this machine's own loopback; without namespaces only.
+            layer: a layer to read.
         """
-        program = [_UV if self.wrapped else str(self.uv), *arguments]
-        program += ["--color", "never", "--quiet", "--no-python-downloads"]
-        program += ["--system-certs"] if self.certificates else []
         if self.wrapped:
             if control is not None:
                 program = self._launched(_LAUNCHER_INSIDE, "listen", str(control), program=program)
-            return self._limited([*self._bubblewrap(), *program])
+            return self._limited([*self._bubblewrap(layer), *program])
         if self.backend == "landlock":
-            readable, writable = "\n".join(self._readable()), "\n".join(self._writable())
+            readable, writable = "\n".join(self._readable(layer)), "\n".join(self._writable())
             words = ["restrict", str(_STARTUP), str(port), readable, writable]
             program = self._launched(str(_LAUNCHER), *words, program=program)
         return self._limited(program)
@@ -127,8 +142,9 @@ class UvSandbox:
         limits = [f"ulimit -{kind}" for kind in ("c 0", f"f {blocks}", f"t {cpu_s}", f"v {kib}")]
         return ["/bin/sh", "-c", " && ".join([*limits, 'exec "$@"']), "sh", *program]
 
-    def _readable(self) -> list[str]:
+    def _readable(self, layer: Path | None) -> list[str]:
         return [
+            *([str(layer)] if layer else []),
             *_SYSTEM_DIRECTORIES,
             *SYSTEM_FILES,
             *(str(path) for path in self.directories),
@@ -141,7 +157,7 @@ class UvSandbox:
     def _writable(self) -> list[str]:
         return [str(self.root / "cache"), str(self.root / "stage")]
 
-    def _bubblewrap(self) -> list[str]:
+    def _bubblewrap(self, layer: Path | None) -> list[str]:
         base = self.environment.base_prefix
         words = [str(self.bwrap), "--die-with-parent", "--unshare-all", "--hostname", "packages"]
         words += ["--cap-drop", "ALL", "--ro-bind", "/usr", "/usr"]
@@ -159,6 +175,8 @@ class UvSandbox:
             words += ["--ro-bind", self.certificates, _CERTIFICATES]
         for directory in self.directories:
             words += ["--ro-bind-try", str(directory), str(directory)]
+        if layer is not None:
+            words += ["--ro-bind", str(layer), _LAYER]
         words += ["--dev", "/dev", "--tmpfs", "/tmp", *self._root_mounts()]
         return [*words, "--remount-ro", "/", "--chdir", "/", "--"]
 
