@@ -199,15 +199,17 @@ class LocalKernelHost:
             socket_root = stack.enter_context(_ShortPath(sessions))
             installer = None
             if index is not None:
-                installer = await stack.enter_async_context(
-                    PackageInstaller.open(
-                        root=packages,
-                        environment=environment,
-                        backend=confinement.backend,
-                        index=index,
-                        limits=install_limits or InstallLimits(),
-                    )
+                opening = PackageInstaller.open(
+                    root=packages,
+                    environment=environment,
+                    backend=confinement.backend,
+                    index=index,
+                    limits=install_limits or InstallLimits(),
                 )
+                try:
+                    installer = await stack.enter_async_context(opening)
+                except InstallFailed as failure:  # kernels work without
+                    log.error("no packages can be installed", reason=failure.detail)
             host = cls(
                 limits=limits,
                 spare_kernels=spare_kernels,

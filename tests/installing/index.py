@@ -330,7 +330,7 @@ class PackageIndex:
 
     async def _page(self, package: str, request: _Request, writer: asyncio.StreamWriter) -> None:
         if fault := self.page_faults.get(package):
-            await _misbehave(fault, request, writer, b"<html></html>")
+            await _misbehave(fault, request, writer, b"<html></html>", "text/html")
             return
         offered = [each for each in self._offered.values() if each.release.package == package]
         if not offered:
@@ -401,27 +401,32 @@ def _send_file(writer: asyncio.StreamWriter, request: _Request, content: bytes) 
 
 
 async def _misbehave(
-    fault: Fault, request: _Request, writer: asyncio.StreamWriter, content: bytes
+    fault: Fault,
+    request: _Request,
+    writer: asyncio.StreamWriter,
+    content: bytes,
+    kind: str = "application/octet-stream",
 ) -> None:
+    about = {"Content-Type": kind, "Accept-Ranges": "bytes"}
     if fault == "error":
         _send(writer, request, 500, b"broken")
     elif fault == "silent":
         await asyncio.Event().wait()
     elif request.method == "HEAD":
-        _send_head(writer, 200, {"Content-Length": str(_HUGE_BYTES), "Accept-Ranges": "bytes"})
+        _send_head(writer, 200, {**about, "Content-Length": str(_HUGE_BYTES)})
     elif fault == "cut":
-        _send_head(writer, 200, {"Content-Length": str(len(content))})
+        _send_head(writer, 200, {**about, "Content-Length": str(len(content))})
         writer.write(content[: len(content) // 2])
         await writer.drain()
         raise ConnectionAbortedError
     elif fault == "endless":
-        _send_head(writer, 200, {"Transfer-Encoding": "chunked"})
+        _send_head(writer, 200, {**about, "Transfer-Encoding": "chunked"})
         writer.write(b"%x\r\n%b\r\n" % (len(_ZIP_START), _ZIP_START))
         while True:
             writer.write(b"%x\r\n%b\r\n" % (len(_CHUNK), _CHUNK))
             await writer.drain()
     else:
-        _send_head(writer, 200, {"Content-Length": str(_HUGE_BYTES)})
+        _send_head(writer, 200, {**about, "Content-Length": str(_HUGE_BYTES)})
         writer.write(_ZIP_START)
         for _ in range(_HUGE_BYTES // len(_CHUNK)):
             writer.write(_CHUNK if fault == "huge" else b"P")

@@ -220,6 +220,20 @@ def test_layer_that_lost_its_content_in_a_power_cut_is_not_used(layers: Layers) 
     assert not layer.path.exists()
 
 
+@pytest.mark.parametrize(("left", "kept"), [("the same", True), ("earlier", False), ("", True)])
+def test_cache_is_emptied_if_the_machine_stopped_while_in_use(
+    layers: Layers, left: str, kept: bool
+) -> None:
+    download = layers.root / "cache" / "wheels" / "x"
+    download.mkdir(parents=True)
+    if left == "earlier":
+        (layers.root / "known" / "running").write_text("an earlier one")
+    elif not left:
+        layers.leave()
+    layers.prepare()
+    assert download.exists() is kept
+
+
 def test_unused_layers_go_in_the_order_of_their_last_use(layers: Layers) -> None:
     made = []
     for number in range(4):

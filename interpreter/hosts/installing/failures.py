@@ -100,6 +100,6 @@ def _conflict_with_core(because: str, core: Mapping[str, str]) -> InstallFailed 
         needs = re.search(
             rf"{_NAME}{_CONDITION} (?:depends?|requires?) (?:on )?{re.escape(name)}\b", because
         )
-        subject = needs[1] if needs else name
-        return InstallFailed("conflict", "" if subject == "you" else subject, detail)
+        subject = needs[1] if needs and needs[1] != "you" else name
+        return InstallFailed("conflict", canonicalize_name(subject), detail)
     return None

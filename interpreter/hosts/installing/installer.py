@@ -15,7 +15,13 @@ from interpreter.hosts.bubblewrap import find_bwrap
 from interpreter.hosts.installing import bytecode, indexes
 from interpreter.hosts.installing.core import Core
 from interpreter.hosts.installing.flights import Flights
-from interpreter.hosts.installing.layers import Layers, remove, size_on_disk
+from interpreter.hosts.installing.layers import (
+    Layers,
+    empty_cache,
+    remove_all,
+    size_on_disk,
+    unfinished,
+)
 from interpreter.hosts.installing.locks import name_of, read_lock, read_requirements
 from interpreter.hosts.installing.proxy import Locate
 from interpreter.hosts.installing.runs import SLACK_BYTES, Runner
@@ -61,6 +67,8 @@ class PackageInstaller:
     _remembered: OrderedDict[_Question, tuple[float, Locked]] = field(default_factory=OrderedDict)
     _compiling: set[asyncio.Task[None]] = field(default_factory=set)
     _one_compiler: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    _running: int = 0
+    _untidy: bool = False
     _cache_bytes: int | None = None
 
     @classmethod
@@ -120,6 +128,7 @@ class PackageInstaller:
             await installer._resolving.end()
             await installer._building.end()
             await installer._end_compiling()
+            await asyncio.to_thread(layers.leave)
 
     async def _end_compiling(self) -> None:
         for task in self._compiling:
@@ -303,7 +312,19 @@ class PackageInstaller:
     async def _run(self, arguments: Sequence[str], stage: Path, locate: Locate | None) -> None:
         core = f"file://{self._runner.sandbox.inside('known', self._core.index.name)}"
         environ = self._reach.indexes.environ(core)
-        written = await self._runner.run(arguments, stage=stage, environ=environ, locate=locate)
+        self._running += 1
+        try:
+            written = await self._runner.run(arguments, stage=stage, environ=environ, locate=locate)
+        except BaseException:
+            self._untidy = True
+            raise
+        finally:
+            self._running -= 1
+            if self._untidy and not self._running:
+                # uv was ended in the middle: nobody else has use for what it was unpacking.
+                self._untidy = False
+                left = unfinished(self._root / "cache")
+                await asyncio.shield(asyncio.to_thread(remove_all, left))
         if self._cache_bytes is not None:
             self._cache_bytes += written
 
@@ -345,7 +366,7 @@ class PackageInstaller:
             for semaphore in (self._online_runs, self._offline_runs):
                 for _ in range(self._limits.concurrent):
                     await stack.enter_async_context(semaphore)
-            await asyncio.to_thread(_empty, self._root / "cache")
+            await asyncio.to_thread(empty_cache, self._root / "cache")
             self._cache_bytes = None
             log.info("the cache of packages was emptied")
 
@@ -365,9 +386,3 @@ def _read(path: Path) -> str:
     if path.is_symlink() or path.stat().st_size > _LONGEST_LOCK:
         raise InstallFailed("internal", "", "uv wrote no lock")
     return path.read_text()
-
-
-def _empty(cache: Path) -> None:
-    for path in cache.iterdir():
-        if not path.name.startswith("interpreter-"):  # small, and costs a run of Python
-            remove(path)

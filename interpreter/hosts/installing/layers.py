@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PathDistribution
@@ -67,11 +67,22 @@ class Layers:
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(mode)
         (self.root / "known" / "layers").mkdir(exist_ok=True)
-        for left in (self.root / "stage").iterdir():
-            remove(left)
-        for left in (self.root / "layers").glob(f"{_UNDER_WAY}*"):
-            remove(left)
+        remove_all((self.root / "stage").iterdir())
+        remove_all(unfinished(self.root / "cache"))
+        remove_all((self.root / "layers").glob(f"{_UNDER_WAY}*"))
         self._secret = _read_secret(self.root / "secret")
+        marker = self.root / "known" / "running"
+        with suppress(OSError):
+            if marker.read_text() != boot():
+                # After a power cut, what was downloaded last may be empty files.
+                empty_cache(self.root / "cache")
+                log.info("the cache of packages was emptied: the machine stopped while in use")
+        marker.write_text(boot())
+
+    def leave(self) -> None:
+        """Say that nothing is being written any more."""
+        with suppress(OSError):
+            (self.root / "known" / "running").unlink()
 
     def name(self, locked: Locked) -> str:
         """The name of the layer for a lock."""
@@ -85,7 +96,7 @@ class Layers:
             known = json.loads(self._note(layer_id).read_text())
             os.utime(path)
             size, files, modules = known["size_bytes"], known["files"], tuple(known["modules"])
-            if known["boot"] != _boot():
+            if known["boot"] != boot():
                 # Written before the machine last started: after a power cut, files may be empty.
                 if not path.is_dir() or _weigh(path) != (size, files):
                     raise ValueError("the layer is not what was written")
@@ -160,7 +171,7 @@ class Layers:
 
     def _write_note(self, layer: Layer) -> None:
         facts: dict[str, object] = {
-            "boot": _boot(),
+            "boot": boot(),
             "size_bytes": layer.size_bytes,
             "files": layer.files,
             "modules": layer.modules,
@@ -361,7 +372,25 @@ def _modified(path: Path) -> int:
     return 0
 
 
-def _boot() -> str:
+def unfinished(cache: Path) -> list[Path]:
+    """What uv was unpacking when it was ended."""
+    return list(cache.glob(".tmp*"))
+
+
+def remove_all(paths: Iterable[Path]) -> None:
+    """Remove several."""
+    for path in paths:
+        remove(path)
+
+
+def empty_cache(cache: Path) -> None:
+    """Remove all that was downloaded; uv must not be running."""
+    for path in cache.iterdir():
+        if not path.name.startswith("interpreter-"):  # small, and costs a run of Python
+            remove(path)
+
+
+def boot() -> str:
     """Tells one run of the machine from another."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
