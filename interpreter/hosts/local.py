@@ -62,6 +62,8 @@ _KERNEL_START_S = 30.0
 _KILL_S = 10.0
 _REFILL_PAUSE_S = 0.3
 _MOST_FILES = 65_536
+#: A layer that was asked for is shown to a kernel within this time, if ever.
+_SHOWN_SOON_S = 60.0
 _GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
@@ -124,6 +126,7 @@ class LocalKernelHost:
     _owners: dict[str, int] = field(default_factory=dict)
     _trims: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _renewals: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _built: dict[str, float] = field(default_factory=dict)
     _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
@@ -347,7 +350,8 @@ class LocalKernelHost:
         """See :meth:`KernelHost.install`."""
         installer = self._packages()
         layer = await installer.build(locked)
-        self._chores.add(self._spawn(self._prune(installer, layer.layer_id)))
+        self._built[layer.layer_id] = time.monotonic()
+        self._chores.add(self._spawn(self._prune(installer)))
         return layer
 
     async def show_layer(self, slot: str, layer: Layer | None) -> None:
@@ -360,11 +364,13 @@ class LocalKernelHost:
             raise InstallFailed("internal", "", "this host installs no packages")
         return self._installer
 
-    async def _prune(self, installer: PackageInstaller, built: str) -> None:
+    async def _prune(self, installer: PackageInstaller) -> None:
         """Remove what is too much of layers and cache, but nothing that a kernel can see."""
         try:
             shown = await asyncio.to_thread(self._shown_layers)
-            await installer.prune(shown | {built})
+            oldest = time.monotonic() - _SHOWN_SOON_S
+            self._built = {name: at for name, at in self._built.items() if at > oldest}
+            await installer.prune(shown | self._built.keys())
         except (InstallFailed, OSError) as error:
             log.warning("unused packages could not be removed", reason=str(error))
 

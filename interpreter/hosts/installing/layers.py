@@ -356,6 +356,7 @@ def remove(path: Path) -> None:
     """Remove a file, or a directory whose parts may be read-only; what is gone is gone."""
     with suppress(OSError):
         if not path.is_symlink() and path.is_dir():
+            path.chmod(0o700)
             for directory, directories, _ in os.walk(path):
                 for name in directories:
                     inner = os.path.join(directory, name)
