@@ -17,6 +17,7 @@ from interpreter.errors import (
     KernelEnvironmentFailed,
     KernelStartFailed,
     NoCapacity,
+    PackagesDisabled,
     QueueFull,
     SandboxUnavailable,
     SessionClosed,
@@ -47,6 +48,7 @@ EXAMPLES: list[InterpreterError] = [
     QueueFull(1),
     QueueFull(5),
     SessionClosed("42"),
+    PackagesDisabled(),
     NoCapacity(1),
     NoCapacity(4),
 ]

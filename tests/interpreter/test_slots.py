@@ -17,7 +17,9 @@ def slot(tmp_path: Path) -> Path:
 
 
 def test_new_slot_has_its_directories(slot: Path) -> None:
-    assert sorted(path.name for path in slot.iterdir()) == ["files", "home", "run", "tmp", "work"]
+    assert sorted(path.name for path in slot.iterdir()) == [
+        *("files", "home", "packages", "run", "tmp", "work")
+    ]
 
 
 def test_tree_without_permissions_is_removed(slot: Path) -> None:
