@@ -622,10 +622,7 @@ async def test_oldest_unused_layers_are_pruned(yard: Yard) -> None:
     layers = [await yard.install(name) for name in names]
     in_use = {yard.earlier.layer_id, layers[0].layer_id}
     await installer.prune(in_use=in_use)
-    kept = {path.name for path in (yard.root / "layers").iterdir()}
-    assert in_use <= kept
-    assert layers[4].layer_id in kept or len(in_use) >= 2
-    assert layers[1].layer_id not in kept
+    assert {path.name for path in (yard.root / "layers").iterdir()} == in_use
     assert (await yard.install(names[1])).modules == (names[1],)
 
 
