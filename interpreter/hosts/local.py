@@ -98,6 +98,16 @@ class _Fork:
         except OSError:
             return None
 
+    def cpu_s(self) -> float | None:
+        """Processor time that it has used so far; None if it has ended."""
+        try:
+            if self.group is not None:
+                return self.group.cpu_s()
+            load = processes.load_of_tree(self.init_pid)
+            return None if load is None else load[0]
+        except OSError:
+            return None
+
     def weigh(self, *, light: bool) -> None:
         """Have it come first for the processor, or last."""
         if self.group is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from interpreter.hosts.base import Resources
 
@@ -45,6 +46,44 @@ def use_of_tree(pid: int) -> TreeUse | None:
             memory += _memory_bytes(process)
             written += _written_bytes(process)
     return TreeUse(Resources(memory, cpu), threads, written) if seen else None
+
+
+def load_of_tree(pid: int) -> tuple[float, int] | None:
+    """Processor time, and the number of processes and threads; None if it has ended.
+
+    Costs next to nothing beside :func:`use_of_tree`: memory is slow to read.
+    """
+    cpu, threads, seen = 0.0, 0, False
+    for process in _tree(pid):
+        with suppress(OSError, ValueError, IndexError):
+            used_s, tasks = _cpu_s(process)
+            cpu += used_s
+            threads += tasks
+            seen = True
+    return (cpu, threads) if seen else None
+
+
+def limit_broken_by_tree(
+    pid: int, *, most_bytes: int, most_threads: int
+) -> Literal["memory", "processes"] | None:
+    """Which limit a process and its descendants are above, if they are.
+
+    Looks no further than it has to: memory is slow to read, and who forks all the while must not
+    keep the reader at it.
+    """
+    load = load_of_tree(pid)
+    if load is not None and load[1] > most_threads:
+        return "processes"
+    memory = threads = 0
+    for process in _tree(pid):
+        with suppress(OSError, ValueError, IndexError):
+            threads += _cpu_s(process)[1]
+            memory += _memory_bytes(process)
+        if threads > most_threads:
+            return "processes"
+        if memory > most_bytes:
+            return "memory"
+    return None
 
 
 def resources_of_tree(pid: int) -> Resources | None:

@@ -156,7 +156,8 @@ def _calls(library: Any, *, own_user: bool, shared_memory: bool) -> bytes:
     if own_user:
         allowed |= {*_names(_PERMISSIONS)}
     else:
-        allowed -= {"inotify_add_watch"}
+        # Instances are counted by user: kernels would use up each other's, and the service's.
+        allowed -= {"inotify_add_watch", "inotify_init", "inotify_init1"}
         program.add(nothing, _names(_PERMISSIONS))
     program.add(nothing, _names(_IGNORED))
     # Gigabytes in a millisecond, which no watcher is quick enough for: libraries write instead.

@@ -314,11 +314,14 @@ class _Entry:
 
 
 def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None]:
-    """Everything in some of a slot's directories; None where it is too deep to go on."""
+    """Everything in some of a slot's directories; None where it is too deep or hidden to go on."""
+    own = os.geteuid() != 0  # then all of it is the service's: hidden only by somebody quick
     for top in tops:
         try:
-            descriptor = os.open(slot / top, _OPEN_DIRECTORY)
-        except OSError:  # the kernel has taken its own permissions away
+            descriptor = _open_to_measure(slot / top)
+        except OSError as error:  # the kernel has taken its own permissions away
+            if own and isinstance(error, PermissionError):
+                yield None
             continue
         levels: list[tuple[int, list[str]]] = [(descriptor, [""])]
         try:
@@ -333,8 +336,10 @@ def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None
                         yield None
                         continue
                     try:
-                        descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
-                    except OSError:  # unreadable, or gone meanwhile
+                        descriptor = _open_to_measure(name, dir_fd=descriptor)
+                    except OSError as error:  # unreadable, or gone meanwhile
+                        if own and isinstance(error, PermissionError):
+                            yield None
                         continue
                     below = []
                     levels.append((descriptor, below))
@@ -342,7 +347,9 @@ def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None
                     for entry in entries:
                         try:
                             status = entry.stat(follow_symlinks=False)
-                        except OSError:
+                        except OSError as error:
+                            if own and isinstance(error, PermissionError):
+                                yield None
                             continue
                         if stat.S_ISDIR(status.st_mode):
                             below.append(entry.name)
@@ -350,6 +357,23 @@ def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None
         finally:
             for descriptor, _ in levels:
                 os.close(descriptor)
+
+
+def _open_to_measure(name: str | Path, dir_fd: int | None = None) -> int:
+    """Open a directory of a live kernel's; without root, take back what it has forbidden itself.
+
+    Where kernels have the service's own user id, a directory without permissions would hide from
+    the service, too, what is in it.
+    """
+    found = os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=dir_fd)
+    try:
+        status = os.fstat(found)
+        if status.st_uid == os.geteuid() and status.st_mode & 0o500 != 0o500:
+            # The directory that was found, whatever has its name by now.
+            os.chmod(f"/proc/self/fd/{found}", stat.S_IMODE(status.st_mode) | 0o700)
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
 
 
 def open_file(slot: Path, path: str) -> int:

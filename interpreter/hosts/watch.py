@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from interpreter.hosts import processes, slots
-from interpreter.hosts.base import ExitCause, Resources
+from interpreter.hosts.base import ExitCause
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
 
@@ -47,8 +47,8 @@ class Watched(Protocol):
     def owner(self) -> int | None:
         """The user id that no other kernel has, if it has one."""
 
-    def resources(self) -> Resources | None:
-        """What it uses now."""
+    def cpu_s(self) -> float | None:
+        """Processor time that it has used so far; None if it has ended."""
 
     def weigh(self, *, light: bool) -> None:
         """Have it come first for the processor, or last."""
@@ -139,12 +139,12 @@ class Watcher:
         """Those that have used the processor since they were last measured."""
         active = []
         for kernel in kernels:
-            used = kernel.resources()
-            if used is None:
+            used_s = kernel.cpu_s()
+            if used_s is None:
                 continue
-            if kernel.watch.look(time.monotonic(), used.cpu_s):
+            if kernel.watch.look(time.monotonic(), used_s):
                 kernel.weigh(light=kernel.watch.light)
-            if used.cpu_s != kernel.watch.cpu_s:
+            if used_s != kernel.watch.cpu_s:
                 active.append(kernel)
         return active
 
@@ -152,11 +152,12 @@ class Watcher:
         """Why a kernel has to end, if it has to."""
         limits = self._limits
         cpu_s = kernel.watch.looked_cpu_s
-        if not self._counted and (tree := processes.use_of_tree(kernel.init_pid)) is not None:
-            if tree.resources.memory_bytes > limits.memory_bytes:
-                return "memory"
-            if tree.threads > limits.processes:
-                return "processes"
+        if not self._counted:
+            broken = processes.limit_broken_by_tree(
+                kernel.init_pid, most_bytes=limits.memory_bytes, most_threads=limits.processes
+            )
+            if broken is not None:
+                return broken
         began_ns = time.time_ns()
         use = slots.measure(self._sessions / kernel.slot, most_files=limits.disk_files)
         hidden = processes.deleted_bytes(kernel.init_pid, self._device)

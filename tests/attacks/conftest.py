@@ -66,6 +66,27 @@ class Arena:
     data_dir: Path
     counted: int = 0
 
+    @property
+    def own_users(self) -> bool:
+        """Whether each kernel has a user id that the service hasn't: only root can do that."""
+        return os.geteuid() == 0
+
+    @property
+    def control_groups(self) -> bool:
+        """Whether control groups bound the kernels' memory and processors; else it is watched."""
+        groups = Path(f"/proc/{self.pid_of(self.bystander)}/cgroup").read_text()
+        return "/cellmate-" in groups
+
+    @property
+    def bounds_processes(self) -> bool:
+        """Whether the system refuses a kernel's processes beyond its limit; else it is watched."""
+        return self.backend == "namespaces" or self.own_users or self.control_groups
+
+    @property
+    def shared_memory(self) -> bool:
+        """Whether kernels have a place for shared memory: one that no other kernel can reach."""
+        return self.backend == "namespaces" or self.own_users
+
     async def attack(self, session: Session, code: str, **options: Any) -> Execution:
         """Run a hostile cell; the bystander, the service and the next cell must be well.
 

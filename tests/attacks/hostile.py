@@ -131,6 +131,10 @@ def tamper(path, destroy=False):
             had.append("open to write through a link of one's own")
         finally:
             os.unlink(name)
+    def attribute():
+        os.setxattr(path, "user.planted", b"x")
+        if "user.planted" in os.listxattr(path):
+            had.append("set an attribute")
     ways = {
         "map": mapped, "proc": through_proc, "link": link,
         "chmod": lambda: os.chmod(path, before[0] ^ 0o200),
@@ -140,7 +144,7 @@ def tamper(path, destroy=False):
         "utime": lambda: os.utime(path, ns=(1, 1)),
         "futimens": lambda: by_descriptor(lambda fd: os.utime(fd, ns=(1, 1))),
         "chown": lambda: os.chown(path, os.getuid(), os.getgid()),
-        "xattr": lambda: (os.setxattr(path, "user.planted", b"x"), had.append("set an attribute")),
+        "xattr": attribute,
     }
     if destroy:
         other = os.path.join(os.getcwd(), "other")

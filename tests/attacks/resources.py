@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 from interpreter import Execution, Session
 from interpreter.outputs import ClearOutput, Output
@@ -11,9 +12,10 @@ from tests.attacks.conftest import Arena
 #: What a cell says once its kernel takes no more room on the disk.
 ROOM, FILES_LIMIT = "more room than its limit", "more files than its limit"
 MEMORY = "more memory than its limit"
+PROCESSES = "more processes than its limit"
 
 
-async def begin(session: Session, code: str, **options: float) -> "asyncio.Task[Execution]":
+async def begin(session: Session, code: str, **options: Any) -> "asyncio.Task[Execution]":
     """Start a cell; returns once its first output has come, or it is over."""
     begun = asyncio.Event()
 

@@ -8,6 +8,7 @@ import pytest
 
 from interpreter import Session
 from tests.attacks.conftest import Arena
+from tests.attacks.resources import MEMORY
 
 KERNEL = "kernel = get_ipython().kernel\napp, session = kernel.parent, kernel.session\n"
 
@@ -124,4 +125,8 @@ async def test_variables_and_completions_of_a_hostile_kernel_are_bounded(
         )
     assert sum(len(repr(variable)) for variable in variables) < 4 << 20
     assert len(repr(completion)) < 8 << 20
-    assert (await attacker.execute("1")).text == "1"
+    after = await attacker.execute("1")
+    if after.message is not None:  # the reply took half a gigabyte of its own memory to write
+        assert MEMORY in after.message, after.text
+        after = await attacker.execute("1")
+    assert after.text == "1"

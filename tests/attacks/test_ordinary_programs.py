@@ -275,6 +275,15 @@ OF_NAMESPACES = {
 }  # fmt: skip
 
 
+#: They make semaphores, which are files in /dev/shm.
+_OF_SHARED_MEMORY = (
+    "a pool of processes",
+    "a pool of spawned processes",
+    "executors",
+    "queues, pipes and locks between processes",
+)
+
+
 async def _run(arena: Arena, session: Session, code: str, expected: object) -> None:
     result = await arena.attack(session, code)
     assert result.status == "ok", result.text
@@ -286,6 +295,10 @@ async def _run(arena: Arena, session: Session, code: str, expected: object) -> N
 
 @pytest.mark.parametrize("name", PROGRAMS)
 async def test_ordinary_programs_work(arena: Arena, worker: Session, name: str) -> None:
+    if name in _OF_SHARED_MEMORY and not arena.shared_memory:
+        refused = await arena.attack(worker, PROGRAMS[name][0])
+        assert refused.status == "error" and "PermissionError" in refused.text, refused.text
+        pytest.skip(f"without root, only namespaces promise this: {name}")
     await _run(arena, worker, *PROGRAMS[name])
 
 

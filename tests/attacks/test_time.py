@@ -67,6 +67,8 @@ async def test_children_get_no_more_processor_time_than_the_kernels_limit(
     result = await arena.attack(attacker, _BURN.format(workers=8, seconds=3), timeout_s=30)
     assert result.status == "ok", result.text
     assert arena.service.settings.kernel_cpu_percent == 100
+    if not arena.control_groups:
+        pytest.skip("without control groups nothing bounds processor time")
     assert float(result.text) < 1.25, f"{result.text.strip()} processors at a limit of 1"
 
 
@@ -82,6 +84,9 @@ async def test_many_busy_processes_get_no_more_than_one_honest_one(arena: Arena)
             )
         )
     *greedy, single = [float(result.text) for result in results]
+    assert single > 0
+    if not arena.control_groups:
+        pytest.skip("without control groups processors aren't shared evenly by users")
     assert single > 0.5 * sum(greedy) / len(greedy), f"{single} against {greedy}"
 
 
@@ -136,7 +141,8 @@ async def test_flood_of_text_keeps_its_head_and_its_tail(
     arena: Arena, attacker: Session, flood: str
 ) -> None:
     # What goes through the descriptor keeps its order there, not with what is printed.
-    last = "os.write(1, b'\\nthe tail')" if flood == "descriptor" else "print('\\nthe tail')"
+    through = flood in ("descriptor", "child")
+    last = "import os; os.write(1, b'\\nthe tail')" if through else "print('\\nthe tail')"
     code = f"print('the head', flush=True)\n{_STREAM_FLOODS[flood]}\n{last}"
     result = await arena.attack(attacker, code, timeout_s=60)
     assert result.status == "ok", result.message
@@ -235,6 +241,10 @@ async def test_several_attackers_at_once_leave_an_honest_user_alone(arena: Arena
         "import mmap\nm = mmap.mmap(-1, 1 << 30)\n"
         "for i in range(0, 1 << 30, 1 << 20): m[i : i + (1 << 20)] = bytes(1 << 20)",
     ]
+    deadlines = [3, 3, 3, 3, 3]
+    if not arena.control_groups:  # it holds on to it until the watcher gets round to it
+        attacks[4] += "\nimport time; time.sleep(40)"
+        deadlines[4] = 60
     async with (
         arena.user() as a,
         arena.user() as b,
@@ -245,14 +255,15 @@ async def test_several_attackers_at_once_leave_an_honest_user_alone(arena: Arena
         attackers = [a, b, c, d, e]
         async with arena.undisturbed():
             cells = [
-                await begin(user, f"print('begun', flush=True)\n{code}", timeout_s=3)
-                for user, code in zip(attackers, attacks, strict=True)
+                await begin(user, f"print('begun', flush=True)\n{code}", timeout_s=deadline)
+                for user, code, deadline in zip(attackers, attacks, deadlines, strict=True)
             ]
             honest = await arena.bystander.execute("sum(range(10**6))")
             assert honest.text == "499999500000"
             results = await asyncio.gather(*cells)
         assert [result.status for result in results[:3]] == ["timeout"] * 3
-        assert results[4].status in ("died", "timeout")
+        ends = ("died", "timeout") if arena.control_groups else ("died",)
+        assert results[4].status in ends, results[4].text
         await d.restart()  # what it has forked goes on until then
         after = await asyncio.gather(*(user.execute("1 + 1") for user in attackers))
         assert [result.text.splitlines()[0] for result in after] == ["2"] * 5
