@@ -301,7 +301,7 @@ async def test_exception_with_a_huge_message_keeps_the_variables(session: Sessio
 
 # Runs in the kernel: speak for its iopub socket, beside libzmq.
 SEIZE_IOPUB = """
-import os, socket, threading
+import os, socket, threading, time
 def seize():
     for number in map(int, os.listdir('/proc/self/fd')):
         try:
@@ -312,6 +312,7 @@ def seize():
         except OSError:
             pass
 def flood(piece):
+    time.sleep(0.5)  # libzmq's own thread is done by then: it would write in the midst of a frame
     try:
         while True:
             seized.sendall(piece)
