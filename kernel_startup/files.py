@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from kernel_startup import loaders
 from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
+from kernel_startup.filetype import FileType
 from kernel_startup.loaders.text import decode
+from kernel_startup.recognition import type_of_source
 from kernel_startup.source import Source
-from kernel_startup.types import UNKNOWN, FileType, type_of_source
+from kernel_startup.types import UNKNOWN
 
 #: Where the host puts the user's files: a directory for each, named by its id.
 FILES_ROOT = Path("/files")
@@ -146,7 +148,7 @@ def load_from(
         _refuse_unknown(options, frozenset(), f"as_={as_!r}")
         return (path if as_ == "path" else Path(path).read_bytes()), []
     try:
-        with Source(path) as source:
+        with Source(path, neighbours=[*files.values()]) as source:
             if as_ == "text":
                 _refuse_unknown(options, frozenset({"encoding"}), 'as_="text"')
                 return decode(source, **options), source.notes

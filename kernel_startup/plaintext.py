@@ -131,3 +131,31 @@ _MARKUP_START = re.compile(r"\ufeff?\s*<(?:!doctype\b|html\b|\?xml\b|!--|svg\b)"
 def looks_like_markup(text: str) -> bool:
     """Tell whether a text is HTML or XML, whatever it is called (error pages saved as csv)."""
     return _MARKUP_START.match(text) is not None
+
+
+# Possessive throughout: hostile text must not make it try again and again.
+_XML_SKIPPED = re.compile(
+    r"(?:\s++|<\?(?:[^?]|\?(?!>))*+\?>|<!--(?:[^-]|-(?!->))*+-->"
+    r"|<!DOCTYPE[^\[>]*+(?:\[[^\]]*+\]\s*+)?>)*+",
+    re.IGNORECASE,
+)
+_XML_ROOT = re.compile(r"<(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)(?=[\s/>])([^<>]*)")
+
+
+def xml_root(text: str) -> tuple[str, str] | None:
+    """Tell the root element of an XML text (or the head of one); None if it doesn't look like XML.
+
+    Returns:
+        Its namespace (empty if it has none) and its local name.
+    """
+    text = text.lstrip("\ufeff \t\r\n")
+    if not text.startswith("<"):
+        return None
+    skipped = _XML_SKIPPED.match(text)
+    root = _XML_ROOT.match(text, skipped.end() if skipped else 0)
+    if root is None:
+        return ("", "") if text.startswith("<?xml") else None
+    prefix, local, attributes = root.groups()
+    name = f"xmlns:{re.escape(prefix)}" if prefix else "xmlns"
+    declared = re.search(rf"(?:^|\s){name}\s*=\s*[\"']([^\"']*)", attributes)
+    return (declared.group(1) if declared else "", local)

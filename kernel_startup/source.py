@@ -2,6 +2,8 @@
 
 import io
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -15,6 +17,8 @@ MAX_UNPACKED_BYTES = 512 * 1024 * 1024
 
 _COMPRESSIONS = ((b"\x1f\x8b\x08", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "lzma"))
 
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
 
 class Source:
     """One file, its name, and its bytes as if it weren't compressed.
@@ -27,11 +31,19 @@ class Source:
         size_bytes: Its size as stored.
         compression: Python's module for the compression around it, or None.
         head: The first `HEAD_BYTES` of its uncompressed content.
+        neighbours: Where the user's other files lie, for types that are several files (shp, mhd).
         notes: Sentences about what was left out or changed in loading it, for the user.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, name: str = "") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str = "",
+        neighbours: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
         self.path = Path(path)
+        self.neighbours = tuple(map(Path, neighbours))
         self.name = name or self.path.name
         self.notes: list[str] = []
         self._file = self.path.open("rb")
@@ -99,6 +111,26 @@ class Source:
                 'load_file(..., as_="path"))',
             )
         return content
+
+    def as_path(self, suffix: str = "") -> Path:
+        """Give a path to the uncompressed content, for libraries that take nothing else.
+
+        Args:
+            suffix: What the path has to end in (".las"), for libraries that go by the name.
+
+        Raises:
+            FileLoadError: As `read`.
+        """
+        if self.compression is None and self.path.name.lower().endswith(suffix):
+            return self.path
+        directory = tempfile.TemporaryDirectory(prefix="load_file-")
+        _KEPT.append(directory)  # what is read lazily needs it for as long as the kernel lives
+        place = Path(directory.name) / f"file{suffix}"
+        if self.compression is None:
+            place.symlink_to(self.path.absolute())
+        else:
+            place.write_bytes(self.read())
+        return place
 
     def samples(self, *, count: int = 8, size_bytes: int = 8 * 1024) -> list[bytes]:
         """Read pieces spread over what comes after `head`, the last one at the end.

@@ -1,0 +1,241 @@
+"""What a file is: its content decides, its name refines the answer.
+
+A name can choose among types that look alike (a table or a plain text), but it can't make a
+picture of a zip. Reads a bounded head, and a container's directory.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib import import_module
+
+from kernel_startup import containers, plaintext
+from kernel_startup.filetype import FileType, Signature
+from kernel_startup.source import Source
+from kernel_startup.types import TYPES, UNKNOWN, types_of_name
+
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: A text can begin with a shorter signature by chance.
+_CERTAIN_BYTES = 4
+
+
+def type_of_content(path: str | os.PathLike[str], name: str = "") -> FileType:
+    """Tell a file's type by what is in it. A compression around a single file is looked through.
+
+    Args:
+        path: Where the file lies.
+        name: The name it was given, if that isn't the last part of `path`.
+
+    Returns:
+        Its type; `UNKNOWN` if neither content nor name tell.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    with Source(path, name=name) as source:
+        return type_of_source(source)
+
+
+def type_of_source(source: Source) -> FileType:
+    """`type_of_content` of a file that is already open."""
+    named = types_of_name(source.name)
+    if not source.head:
+        return _first(named)
+    if source.head.startswith(_ZIP):
+        return _type_of_zip(source, named)
+    if source.head.startswith(_OLE):
+        return _type_of_ole(source, named)
+    encoding = plaintext.sniff_encoding(source.head, whole=source.is_whole_in_head)
+    least = 1 if encoding is None else _CERTAIN_BYTES
+    matching = {t: n for t, n in _by_signature(source).items() if n >= least or t in named}
+    if matching:
+        best = max(matching.values())
+        return _choose(named, [*matching], [t for t in matching if matching[t] == best])
+    checked = [t for t in _checked_only() if (not t.is_text or encoding) and _passes(t, source)]
+    if checked:
+        return _choose(named, checked)
+    if encoding is not None:
+        return _type_of_text(source, encoding, named)
+    # Binary, and nothing in it tells: a type that has no mark of its own is what its name says.
+    return _first(t for t in named if _is_told_by_name(t) and not t.is_text)
+
+
+def _first(types: Iterable[FileType]) -> FileType:
+    return next(iter(types), UNKNOWN)
+
+
+def _choose(
+    named: Sequence[FileType], fitting: Sequence[FileType], best: Sequence[FileType] = ()
+) -> FileType:
+    """Of the types that fit, the one that the name says too; else the best, or the first."""
+    return next((t for t in named if t in fitting), (best or fitting)[0])
+
+
+def _is_told_by_name(file_type: FileType) -> bool:
+    return not (file_type.signatures or file_type.container or file_type.check)
+
+
+# -- by bytes at fixed places --------------------------------------------------------------------
+
+
+def _by_signature(source: Source) -> dict[FileType, int]:
+    """The types whose signature fits, with the number of bytes that did."""
+    head = source.head
+    found = {}
+    for file_type in TYPES.values():
+        size = max((_size(s) for s in file_type.signatures if _matches(s, head)), default=0)
+        if (
+            size
+            and all(mark in head for mark in file_type.contains)
+            and (not file_type.check or _passes(file_type, source))
+        ):
+            found[file_type] = size + sum(map(len, file_type.contains))
+    return found
+
+
+def _matches(signature: Signature, head: bytes) -> bool:
+    return all(head.startswith(magic, offset) for offset, magic in signature)
+
+
+def _size(signature: Signature) -> int:
+    return sum(len(magic) for _, magic in signature)
+
+
+@lru_cache(maxsize=1)
+def _checked_only() -> tuple[FileType, ...]:
+    return tuple(t for t in TYPES.values() if t.check and not t.signatures and not t.container)
+
+
+def _passes(file_type: FileType, source: Source) -> bool:
+    module, _, function = file_type.check.partition(":")
+    check: Callable[[Source], bool] = getattr(
+        import_module(f"kernel_startup.checks.{module}"), function
+    )
+    try:
+        return check(source)
+    except Exception:  # whatever strange bytes can provoke
+        return False
+
+
+# -- in containers -------------------------------------------------------------------------------
+
+
+def _type_of_zip(source: Source, named: Sequence[FileType]) -> FileType:
+    zipped = [t for t in TYPES.values() if t.container == "zip"]
+    fallback = TYPES.get("zip", UNKNOWN)
+    try:
+        with source.open() as file:
+            members, mimetype = containers.zip_members(file)
+    except containers.BrokenContainer:
+        # Cut off or damaged: the name is all that is left, and the loader will say so.
+        return next((t for t in named if t in zipped), fallback)
+    for file_type in zipped:
+        if mimetype and file_type.mime_type == mimetype:
+            return file_type
+    fitting = [t for t in zipped if t.members and _has_all(members, t.members)]
+    if fitting:
+        # The one that asks for most is the most particular: a workbook with macros is one too.
+        most = max(len(t.members) for t in fitting)
+        return _choose(named, [t for t in fitting if len(t.members) == most])
+    return next((t for t in named if t in zipped and not t.members), fallback)
+
+
+def _has_all(members: frozenset[str], wanted: Iterable[str]) -> bool:
+    return all(
+        any(fnmatchcase(m, name) for m in members) if "*" in name else name in members
+        for name in wanted
+    )
+
+
+def _type_of_ole(source: Source, named: Sequence[FileType]) -> FileType:
+    stored = [t for t in TYPES.values() if t.container == "ole"]
+    try:
+        with source.open() as file:
+            streams = containers.ole_streams(file)
+    except containers.BrokenContainer:
+        return next((t for t in named if t in stored), TYPES.get("ole", UNKNOWN))
+    if "EncryptedPackage" in streams:  # a password: what is inside can't be seen
+        office = ("spreadsheet", "documents")
+        return next((t for t in named if t.family in office), TYPES["xlsx"])
+    fitting = [t for t in stored if t.streams and streams.issuperset(t.streams)]
+    if fitting:
+        most = max(len(t.streams) for t in fitting)
+        return _choose(named, fitting, [t for t in fitting if len(t.streams) == most])
+    return next((t for t in named if t in stored and not t.streams), TYPES.get("ole", UNKNOWN))
+
+
+# -- in text -------------------------------------------------------------------------------------
+
+
+def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> FileType:
+    text = source.head.decode(encoding, errors="ignore").lstrip("\ufeff")
+    start = text.lstrip()
+    said = [t for t in named if t.is_text and not t.is_generic]
+    if not start:
+        return _first(t for t in named if t.is_text)
+    # What a name says of a text that has no marks of its own (source code, a diary) is believed.
+    if said and all(_is_unmarked(t) for t in said):
+        return said[0]
+    matching = [t for t in TYPES.values() if t.is_text and not t.container and _fits(t, start)]
+    if matching and (chosen := next((t for t in said if t in matching), None)) is not None:
+        return chosen
+    if (root := plaintext.xml_root(start)) is not None:
+        return _type_of_xml(root, start, said, matching)
+    if (json := plaintext.sniff_json(start)) is not None:
+        return _type_of_json(json, start, said)
+    if matching:
+        return matching[0]
+    if said:
+        return said[0]
+    return _type_of_plain_text(text, named)
+
+
+def _is_unmarked(file_type: FileType) -> bool:
+    is_table = file_type.family == "tabular"
+    return not (file_type.container or file_type.patterns or file_type.check or is_table)
+
+
+def _fits(file_type: FileType, start: str) -> bool:
+    return any(_compiled(pattern).match(start) for pattern in file_type.patterns)
+
+
+@lru_cache(maxsize=2000)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.MULTILINE)
+
+
+def _type_of_xml(
+    root: tuple[str, str], start: str, said: Sequence[FileType], matching: Sequence[FileType]
+) -> FileType:
+    namespace, local = root
+    names = {local, f"{{{namespace}}}{local}"}
+    fitting = [t for t in TYPES.values() if t.container == "xml" and names.intersection(t.roots)]
+    if fitting:
+        # A root with its namespace is more particular than one without.
+        best = [t for t in fitting if f"{{{namespace}}}{local}" in t.roots]
+        return _choose(said, fitting, best)
+    if matching:
+        return matching[0]
+    plain = TYPES.get("xml", TYPES["text"])
+    return next((t for t in said if t.container == "xml" and not t.roots), plain)
+
+
+def _type_of_json(kind: str, start: str, said: Sequence[FileType]) -> FileType:
+    written = [t for t in TYPES.values() if t.container == "json"]
+    fitting = [t for t in written if _fits(t, start)]
+    if fitting:
+        return _choose(said, fitting)
+    named = (t for t in said if t in written and not t.patterns)
+    return next((t for t in named if t.name not in ("json", "jsonl")), TYPES[kind])
+
+
+def _type_of_plain_text(text: str, named: Sequence[FileType]) -> FileType:
+    from kernel_startup import dialect
+
+    delimiter = dialect.sniff_delimiter(text)
+    if delimiter is not None and not any(t.name == "text" for t in named):
+        return TYPES["tsv" if delimiter == "\t" else "csv"]
+    return _first((*(t for t in named if t.is_text), TYPES["text"]))

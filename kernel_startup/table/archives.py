@@ -1,0 +1,5 @@
+"""Types of archives and compression."""
+
+from kernel_startup.filetype import FileType
+
+TYPES: tuple[FileType, ...] = ()

@@ -1,0 +1,5 @@
+"""Types of biology and chemistry."""
+
+from kernel_startup.filetype import FileType
+
+TYPES: tuple[FileType, ...] = ()

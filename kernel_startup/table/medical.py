@@ -1,0 +1,5 @@
+"""Types of medical images."""
+
+from kernel_startup.filetype import FileType
+
+TYPES: tuple[FileType, ...] = ()
