@@ -31,7 +31,8 @@ class FileType:
         signatures: The ways its content may begin.
         contains: Bytes that must all be in the head as well, at any place.
         check: "module:function" inside `kernel_startup.checks`, which takes the `Source` and says
-            whether it is one; asked after the signatures, or instead of them. Must be cheap.
+            whether it is one; asked after the signatures, or instead of them, or after what must
+            be found in a zip or an OLE file. Must be cheap.
         container: What it is written in.
         members: In a zip: names of members, all of which must be there; "*" stands for anything.
         streams: In an OLE file: names of streams or storages, all of which must be there.

@@ -136,10 +136,11 @@ def _type_of_zip(source: Source, named: Sequence[FileType]) -> FileType:
         if mimetype and file_type.mime_type == mimetype:
             return file_type
     fitting = [t for t in zipped if t.members and _has_all(members, t.members)]
+    fitting = [t for t in fitting if not t.check or _passes(t, source)]
     if fitting:
         # The one that asks for most is the most particular: a workbook with macros is one too.
-        most = max(len(t.members) for t in fitting)
-        return _choose(named, [t for t in fitting if len(t.members) == most])
+        most = max(len(t.members) + bool(t.check) for t in fitting)
+        return _choose(named, [t for t in fitting if len(t.members) + bool(t.check) == most])
     return next((t for t in named if t in zipped and not t.members), fallback)
 
 
@@ -161,6 +162,7 @@ def _type_of_ole(source: Source, named: Sequence[FileType]) -> FileType:
         office = ("spreadsheet", "documents")
         return next((t for t in named if t.family in office), TYPES["xlsx"])
     fitting = [t for t in stored if t.streams and streams.issuperset(t.streams)]
+    fitting = [t for t in fitting if not t.check or _passes(t, source)]
     if fitting:
         most = max(len(t.streams) for t in fitting)
         return _choose(named, fitting, [t for t in fitting if len(t.streams) == most])
