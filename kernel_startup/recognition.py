@@ -52,8 +52,9 @@ def type_of_source(source: Source) -> FileType:
     least = 1 if encoding is None else _CERTAIN_BYTES
     matching = {t: n for t, n in _by_signature(source).items() if n >= least or t in named}
     if matching:
-        best = max(matching.values())
-        return _choose(named, [*matching], [t for t in matching if matching[t] == best])
+        # Of several that the name allows too, the one with most marks: a GeoTIFF is a TIFF as well.
+        ranked = sorted(matching, key=lambda t: -matching[t])
+        return _choose(sorted(named, key=lambda t: -matching.get(t, 0)), ranked)
     checked = [t for t in _checked_only() if (not t.is_text or encoding) and _passes(t, source)]
     if checked:
         return _choose(named, checked)
@@ -82,7 +83,7 @@ def _is_told_by_name(file_type: FileType) -> bool:
 
 
 def _by_signature(source: Source) -> dict[FileType, int]:
-    """The types whose signature fits, with the number of bytes that did."""
+    """The types whose signature fits, with the number of bytes that did; a check counts as one."""
     head = source.head
     found = {}
     for file_type in TYPES.values():
@@ -92,7 +93,7 @@ def _by_signature(source: Source) -> dict[FileType, int]:
             and all(mark in head for mark in file_type.contains)
             and (not file_type.check or _passes(file_type, source))
         ):
-            found[file_type] = size + sum(map(len, file_type.contains))
+            found[file_type] = size + sum(map(len, file_type.contains)) + bool(file_type.check)
     return found
 
 
