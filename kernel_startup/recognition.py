@@ -41,6 +41,12 @@ def type_of_content(path: str | os.PathLike[str], name: str = "") -> FileType:
 
 def type_of_source(source: Source) -> FileType:
     """`type_of_content` of a file that is already open."""
+    file_type = _type_of_unpacked(source)
+    # Nothing is known of what is inside: then it is what there is around it.
+    return TYPES[source.compression] if file_type is UNKNOWN and source.compression else file_type
+
+
+def _type_of_unpacked(source: Source) -> FileType:
     named = types_of_name(source.name)
     if not source.head:
         return _first(named)
