@@ -107,7 +107,7 @@ TYPES: tuple[FileType, ...] = (
         ("sas7bdat", "sd7"),
         "application/x-sas-data",
         "load_sas7bdat",
-        (((0, b"\0" * 12 + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf\xbd\x92\x08\0\x09\xc7\x31\x8c"),)),
+        (((0, b"\0" * 12 + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf\xbd\x92\x08\0\x09\xc7\x31\x8c"),),),
     ),
     _table(
         "sas7bcat",
@@ -115,7 +115,7 @@ TYPES: tuple[FileType, ...] = (
         ("sas7bcat",),
         "application/x-sas-catalog",
         "load_sas7bcat",
-        (((0, b"\0" * 12 + b"\xc2\xea\x81\x63\xb3\x14\x11\xcf\xbd\x92\x08\0\x09\xc7\x31\x8c"),)),
+        (((0, b"\0" * 12 + b"\xc2\xea\x81\x63\xb3\x14\x11\xcf\xbd\x92\x08\0\x09\xc7\x31\x8c"),),),
         object="dict of format -> dict of value -> label",
     ),
     _table(
