@@ -120,7 +120,7 @@ TYPES: tuple[FileType, ...] = (
         "filemaker",
         "FileMaker database",
         ("fmp12", "fp7"),
-        (((0, b"\0\1\0\0\0\2\0\1\0\5\0\2\0\2\xc0"),),),
+        starts(b"\0\1\0\0\0\2\0\1\0\5\0\2\0\2\xc0"),
     ),
     _named("ese", "Extensible Storage Engine database", ("edb", "sdb"), at(4, b"\xef\xcd\xab\x89")),
     _named("lotus-notes", "Lotus Notes database", ("nsf", "ntf"), starts(b"\x1a\0\0\4\0\0")),

@@ -162,7 +162,7 @@ TYPES: tuple[FileType, ...] = (
         ("mat", "fig"),
         "application/x-matlab-data",
         "load_mat",
-        (((124, b"\0\1IM"),), ((124, b"\1\0MI"),)),
+        at(124, b"\0\1IM", b"\1\0MI"),
         object="dict of name -> numpy.ndarray",
         check="scientific:is_matlab5",
     ),
