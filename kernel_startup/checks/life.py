@@ -25,7 +25,7 @@ def is_gck(source: Source) -> bool:
     if head[:4] != b"\0\0\0\x0c" or len(head) < 40:
         return False
     packet, length = struct.unpack_from(">II", head, 24)
-    return packet == length + 4 and 0 < length and _is_letters(head[32 : 32 + length])
+    return packet == length + 4 and length > 0 and _is_letters(head[32 : 32 + length])
 
 
 def _is_letters(sequence: bytes) -> bool:
@@ -117,7 +117,7 @@ def is_bare_dicom(source: Source) -> bool:
         at, elements, last = 0, 0, (0, 0)
         while elements < 4 and at + 8 <= len(head):
             group, element = struct.unpack_from(order + "HH", head, at)
-            if (group, element) <= last and elements or (not elements and group not in (2, 8)):
+            if ((group, element) <= last and elements) or (not elements and group not in (2, 8)):
                 break
             last = (group, element)
             if group not in (2, 8, 16, 18, 24, 32, 40) or (not elements and element > 0x18):
