@@ -50,7 +50,7 @@ def table_of(
     import pandas as pd
 
     iterator = itertools.islice(iter(rows), skip_rows, None)
-    head = list(itertools.islice(iterator, max(_LOOKED_AT, 1 + (header or 0) if _is_int(header) else 0)))
+    head = list(itertools.islice(iterator, _LOOKED_AT + (header if _is_int(header) else 0)))
     moved = [((a - skip_rows, b), (c - skip_rows, d)) for (a, b), (c, d) in merged]
     if header is None:
         names: list[Any] | None = None
@@ -133,7 +133,8 @@ def _header_row(head: list[Row], counts: list[int]) -> int | None:
             if is_wide:
                 first = at
                 break
-            if any(_is_value(cell) for cell in head[at]) and count * 2 > usual:
+            values = [c for c in head[at] if _is_value(c) and not _is_year(c)]
+            if len(values) * 2 >= count > 1:
                 break  # a row of data with gaps, not a title
     cells = [cell for cell in head[first] if _is_filled(cell)]
     if all(map(_is_value, cells)) and not _are_years(cells):
@@ -145,8 +146,12 @@ def _is_value(cell: object) -> bool:
     return isinstance(cell, (int, float, datetime.date, datetime.time, datetime.timedelta))
 
 
+def _is_year(cell: object) -> bool:
+    return isinstance(cell, (int, float)) and 1000 <= cell < 3000
+
+
 def _are_years(cells: list[Any]) -> bool:
-    if len(cells) < 2 or not all(isinstance(c, (int, float)) and 1000 <= c < 3000 for c in cells):
+    if len(cells) < 2 or not all(map(_is_year, cells)):
         return False
     return len({later - earlier for earlier, later in itertools.pairwise(cells)}) == 1
 
@@ -162,9 +167,7 @@ def _spans(merged: Sequence[Merged]) -> dict[tuple[int, int], Merged]:
     return spans
 
 
-def _header_bottom(
-    head: list[Row], counts: list[int], at: int, merged: Sequence[Merged]
-) -> int:
+def _header_bottom(head: list[Row], counts: list[int], at: int, merged: Sequence[Merged]) -> int:
     """Find the last row of the header: below, if its cells are merged across or downwards."""
     bottom = at
     for (row, column), (last_row, last_column) in merged:
@@ -179,9 +182,7 @@ def _header_bottom(
     return min(bottom, len(head) - 1, at + 5)
 
 
-def _header_top(
-    head: list[Row], counts: list[int], at: int, merged: Sequence[Merged]
-) -> int:
+def _header_top(head: list[Row], counts: list[int], at: int, merged: Sequence[Merged]) -> int:
     """Find the first row of the header: above, where groups of columns have names."""
     top = at
     while top > 0 and counts[top - 1] >= 1:

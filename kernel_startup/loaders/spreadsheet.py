@@ -56,7 +56,9 @@ def load_workbook(
         if sheet.typ in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet):
             sheets[sheet.name] = _CalamineSheet(workbook, at)
     if not sheets:
-        sheets = {name: _CalamineSheet(workbook, at) for at, name in enumerate(workbook.sheet_names)}
+        sheets = {
+            name: _CalamineSheet(workbook, at) for at, name in enumerate(workbook.sheet_names)
+        }
     return tables_of(
         sheets, sheet_name, columns=columns, header=header, nrows=nrows, skiprows=skiprows
     )
@@ -85,13 +87,10 @@ class _CalamineSheet:
 
 
 def _from(sheet: Any, start: tuple[int, int]) -> Iterable[Row]:
-    top, left = start
-    rows = sheet.iter_rows()
-    for at, row in enumerate(rows):
-        if at == 0 and sheet.height > 0 and len(row) == sheet.width:
-            top, left = 0, 0  # it leaves the blank out itself
-        if at >= top:
-            yield row[left:] if left else row
+    """Give the rows from the first one that isn't blank; blank columns it leaves out itself."""
+    for at, row in enumerate(sheet.iter_rows()):
+        if at >= start[0]:
+            yield row
 
 
 def tables_of(
