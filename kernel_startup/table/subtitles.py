@@ -1,5 +1,188 @@
-"""Types of subtitles and lyrics."""
+"""Types of subtitles and lyrics: all of them a table of cues."""
 
-from kernel_startup.filetype import FileType
+from kernel_startup.filetype import FileType, Signature, at, starts
 
-TYPES: tuple[FileType, ...] = ()
+_CUES = "pandas.DataFrame of cues: start and end (Timedelta), text"
+
+
+def _subtitles(
+    name: str,
+    title: str,
+    extensions: tuple[str, ...],
+    mime_type: str,
+    loader: str,
+    patterns: tuple[str, ...] = (),
+    *,
+    object: str = _CUES,
+    roots: tuple[str, ...] = (),
+    signatures: tuple[Signature, ...] = (),
+) -> FileType:
+    return FileType(
+        name=name,
+        family="subtitles",
+        title=title,
+        extensions=extensions,
+        mime_type=mime_type,
+        object=object,
+        loader=f"subtitles:{loader}",
+        signatures=signatures,
+        container="xml" if roots else "",
+        roots=roots,
+        patterns=patterns,
+        is_text=not signatures,
+    )
+
+
+TYPES: tuple[FileType, ...] = (
+    _subtitles(
+        "srt",
+        "SubRip subtitles",
+        ("srt",),
+        "application/x-subrip",
+        "load_srt",
+        (r"\d{1,6}[ \t]*+\r?\n\s{0,9}\d{1,2}:\d\d:\d\d[,.]\d{1,3}[ \t]*+-->",),
+    ),
+    _subtitles(
+        "vtt",
+        "WebVTT subtitles",
+        ("vtt", "webvtt"),
+        "text/vtt",
+        "load_vtt",
+        (r"WEBVTT(?:[ \t\r\n]|\Z)",),
+    ),
+    _subtitles(
+        "ass",
+        "Advanced SubStation Alpha subtitles",
+        ("ass",),
+        "text/x-ass",
+        "load_ass",
+        (
+            r"(?:;[^\n]*+\n|\s)*+\[Script Info\][\s\S]{0,5000}?^\[V4\+ Styles\]",
+            r"(?:;[^\n]*+\n|\s)*+\[Script Info\][\s\S]{0,3000}?^ScriptType:\s*v4\.00\+",
+        ),
+    ),
+    _subtitles(
+        "ssa",
+        "SubStation Alpha subtitles",
+        ("ssa",),
+        "text/x-ssa",
+        "load_ass",
+        (r"(?:;[^\n]*+\n|\s)*+\[Script Info\]",),
+    ),
+    _subtitles(
+        "ttml",
+        "Timed text (TTML)",
+        ("ttml", "dfxp", "itt", "ttml2"),
+        "application/ttml+xml",
+        "load_ttml",
+        roots=(
+            "{http://www.w3.org/ns/ttml}tt",
+            "{http://www.w3.org/2006/10/ttaf1}tt",
+            "{http://www.w3.org/2006/04/ttaf1}tt",
+            "tt",
+        ),
+    ),
+    _subtitles(
+        "youtube-timed-text",
+        "Timed text (YouTube)",
+        ("srv1", "srv2", "srv3"),
+        "text/xml",
+        "load_ttml",
+        roots=("transcript", "timedtext"),
+    ),
+    _subtitles(
+        "sami",
+        "SAMI subtitles",
+        ("smi", "sami"),
+        "application/x-sami",
+        "load_sami",
+        (r"(?i)(?:\s|<!--(?:[^-]|-(?!->)){0,5000}+-->|<\?[^>]{0,200}+>)*+<sami\b",),
+    ),
+    _subtitles(
+        "microdvd",
+        "MicroDVD subtitles",
+        ("sub",),
+        "text/x-microdvd",
+        "load_microdvd",
+        (r"\{\d+\}\{\d*\}",),
+    ),
+    _subtitles(
+        "subviewer",
+        "SubViewer subtitles",
+        ("sub", "sbv"),
+        "text/x-subviewer",
+        "load_sbv",
+        (r"\d{1,2}:\d\d:\d\d\.\d{2,3},\d{1,2}:\d\d:\d\d\.\d{2,3}", r"\[INFORMATION\]"),
+    ),
+    _subtitles(
+        "mpl2",
+        "MPL2 subtitles",
+        ("mpl", "mpl2"),
+        "text/x-mpl2",
+        "load_mpl2",
+        (r"\[\d+\]\[\d*\][^\n]",),
+    ),
+    _subtitles(
+        "tmplayer",
+        "TMPlayer subtitles",
+        ("tmp", "tmplayer"),
+        "text/x-tmplayer",
+        "load_tmplayer",
+        (r"\d{1,2}:\d\d:\d\d:[^\n\d][^\n]*+\n\d{1,2}:\d\d:\d\d:[^\n]",),
+    ),
+    _subtitles(
+        "lrc",
+        "Lyrics (LRC)",
+        ("lrc",),
+        "application/x-lrc",
+        "load_lrc",
+        (r"(?:\[[a-zA-Z#]{1,10}:[^\]\n]*+\]\s*+){0,20}+\[\d{1,3}:\d\d(?:[.:]\d{1,3})?\]",),
+        object="pandas.DataFrame of lines: start (Timedelta), text",
+    ),
+    _subtitles(
+        "scc",
+        "Closed captions (Scenarist)",
+        ("scc",),
+        "text/x-scc",
+        "load_scc",
+        (r"Scenarist_SCC V1\.0",),
+        object="pandas.DataFrame of captions: start (Timedelta), text",
+    ),
+    _subtitles(
+        "vobsub-index",
+        "VobSub index",
+        ("idx",),
+        "text/x-vobsub",
+        "load_vobsub_index",
+        (r"# VobSub index file",),
+        object="pandas.DataFrame of pictures: start (Timedelta), position",
+    ),
+    _subtitles(
+        "ebu-stl",
+        "EBU subtitles",
+        ("stl",),
+        "application/x-ebu-stl",
+        "load_ebu_stl",
+        signatures=at(3, b"STL25.01", b"STL30.01", b"STL24.01", b"STL23.01", b"STL50.01"),
+    ),
+    FileType(
+        name="pgs",
+        family="subtitles",
+        title="Blu-ray subtitles (PGS)",
+        extensions=("sup",),
+        mime_type="application/x-pgs",
+        object="FileInfo",
+        loader="described:load_info",
+        signatures=starts(b"PG\0", b"PG\1", b"PG\2", b"PG\3"),
+        contains=(b"\x16\0\x13",),
+    ),
+    FileType(
+        name="cavena",
+        family="subtitles",
+        title="Cavena subtitles",
+        extensions=("890",),
+        mime_type="application/octet-stream",
+        object="FileInfo",
+        loader="described:load_info",
+    ),
+)
