@@ -177,10 +177,22 @@ def load_access(source: Source, *, table: str | None = None) -> Any:
     """Read an Access database's tables; table= gives one of them."""
     import logging
 
-    import pandas as pd
-    from access_parser import AccessParser
+    handlers = [*logging.root.handlers]
+    level, disabled = logging.root.level, logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # it tells the root logger of every value it doesn't know
+    try:
+        return _read_access(source, table)
+    finally:
+        logging.disable(disabled)
+        logging.root.handlers[:] = handlers  # importing it configures logging for everyone
+        logging.root.setLevel(level)
 
-    logging.getLogger("access_parser").setLevel(logging.CRITICAL)
+
+def _read_access(source: Source, table: str | None) -> Any:
+    import pandas as pd
+    from access_parser import AccessParser, utils
+
+    utils.mdb_date_to_readable = _access_date  # its own fails for dates out of Python's range
     parser = AccessParser(str(source.as_path(".mdb")))
     names = [name for name in parser.catalog if not name.startswith(("MSys", "~", "f_"))]
     if table is not None and table not in names:
@@ -196,6 +208,18 @@ def load_access(source: Source, *, table: str | None = None) -> Any:
     if names and not found:
         raise FileLoadError(source.name, "an Access database", "reading its tables")
     return found if table is None else found[table]
+
+
+def _access_date(stored: int) -> Any:
+    """Days since the end of 1899, in the bytes of a float."""
+    import datetime
+    import struct
+
+    (days,) = struct.unpack("<d", struct.pack("<Q", stored & (1 << 64) - 1))
+    try:
+        return datetime.datetime(1899, 12, 30) + datetime.timedelta(days=days) if days else None
+    except (OverflowError, ValueError):
+        return None
 
 
 def load_dbf(

@@ -1,5 +1,207 @@
 """Types of matrices and grids."""
 
-from kernel_startup.filetype import FileType
+from kernel_startup.filetype import FileType, Signature, at, starts
 
-TYPES: tuple[FileType, ...] = ()
+_HDF5 = (*starts(b"\x89HDF\r\n\x1a\n"), *at(512, b"\x89HDF\r\n\x1a\n"))
+_HDF5_MIME = "application/x-hdf5"
+_DATASET = "xarray.Dataset"
+
+
+def _type(
+    name: str,
+    title: str,
+    extensions: tuple[str, ...],
+    loader: str,
+    signatures: tuple[Signature, ...] = (),
+    *,
+    object: str = _DATASET,
+    mime_type: str = _HDF5_MIME,
+    check: str = "",
+    members: tuple[str, ...] = (),
+    requires: tuple[str, ...] = (),
+) -> FileType:
+    return FileType(
+        name=name,
+        family="grids",
+        title=title,
+        extensions=extensions,
+        mime_type=mime_type,
+        object=object,
+        loader=loader,
+        signatures=signatures,
+        check=f"scientific:{check}" if check else "",
+        container="zip" if members else "",
+        members=members,
+        requires=requires,
+    )
+
+
+def _hdf5(name: str, title: str, extensions: tuple[str, ...], check: str = "") -> FileType:
+    return _type(name, title, extensions, "grids:load_hdf5", _HDF5, object="h5py.File", check=check)
+
+
+# The flavours of HDF5 before HDF5, which they all are.
+TYPES: tuple[FileType, ...] = (
+    _type(
+        "netcdf4",
+        "netCDF 4",
+        ("nc", "nc4", "netcdf", "cdf"),
+        "grids:load_netcdf",
+        _HDF5,
+        mime_type="application/x-netcdf",
+        check="is_netcdf4",
+    ),
+    _type(
+        "pandas-hdf",
+        "pandas' tables in HDF5",
+        ("h5", "hdf", "hdf5"),
+        "grids:load_pandas_hdf",
+        _HDF5,
+        object="pandas.DataFrame, or dict of key -> pandas.DataFrame",
+        check="is_pandas_store",
+        requires=("tables",),
+    ),
+    _hdf5("hdf-eos5", "HDF-EOS 5", ("he5",), "is_hdf_eos"),
+    _hdf5("h5ad", "AnnData", ("h5ad",), "is_h5ad"),
+    _hdf5("loom", "Loom", ("loom",), "is_loom"),
+    _hdf5("nwb", "Neurodata Without Borders", ("nwb",), "is_nwb"),
+    _hdf5("cooler", "Cooler contact matrix", ("cool", "mcool", "scool"), "is_cooler"),
+    _hdf5("keras-h5", "Keras model in HDF5", ("keras.h5", "h5"), "is_keras_weights"),
+    _hdf5("nexus", "NeXus", ("nxs", "nx"), "is_nexus"),
+    _hdf5("jld2", "Julia data", ("jld2", "jld"), "is_jld2"),
+    _hdf5(
+        "hdf5",
+        "HDF5",
+        (
+            "h5",
+            "hdf5",
+            "hdf",
+            "hd5",
+            "h5mu",
+            "snirf",
+            "fast5",
+            "ims",
+            "emd",
+            "sofa",
+            "vol.h5",
+        ),
+    ),
+    _type(
+        "netcdf3",
+        "netCDF 3",
+        ("nc", "nc3", "cdf", "netcdf"),
+        "grids:load_netcdf",
+        starts(b"CDF\x01", b"CDF\x02"),
+        mime_type="application/x-netcdf",
+    ),
+    _type(
+        "netcdf5",
+        "netCDF with 64-bit data",
+        ("nc", "cdf5"),
+        "grids:load_netcdf",
+        starts(b"CDF\x05"),
+        mime_type="application/x-netcdf",
+        requires=("netCDF4",),
+    ),
+    _type(
+        "nasa-cdf",
+        "NASA Common Data Format",
+        ("cdf",),
+        "grids:load_cdf",
+        starts(
+            b"\xcd\xf3\x00\x01\x00\x00\xff\xff",
+            b"\xcd\xf3\x00\x01\xcc\xcc\x00\x01",
+            b"\xcd\xf2\x60\x02\x00\x00\xff\xff",
+            b"\xcd\xf2\x60\x02\xcc\xcc\x00\x01",
+        ),
+        mime_type="application/x-cdf",
+        object="dict of variable -> numpy.ndarray",
+        requires=("cdflib",),
+    ),
+    _type(
+        "hdf4",
+        "HDF 4",
+        ("hdf", "hdf4", "h4", "he4", "hdfeos"),
+        "grids:load_hdf4",
+        starts(b"\x0e\x03\x13\x01"),
+        mime_type="application/x-hdf",
+        requires=("pyhdf",),
+    ),
+    _type(
+        "zarr",
+        "Zarr, zipped",
+        ("zarr.zip", "zarr", "zip"),
+        "grids:load_zarr",
+        mime_type="application/vnd.zarr",
+        object="xarray.Dataset, or zarr.Group",
+        members=("*zarr.json",),
+        requires=("zarr",),
+    ),
+    _type(
+        "zarr2",
+        "Zarr 2, zipped",
+        ("zarr.zip", "zarr", "zip"),
+        "grids:load_zarr",
+        mime_type="application/vnd.zarr",
+        object="xarray.Dataset, or zarr.Group",
+        members=("*.zarray",),
+        requires=("zarr",),
+    ),
+    _type(
+        "grib",
+        "GRIB",
+        ("grib", "grb", "grib2", "grb2", "grib1", "grb1", "gb2", "gr2", "pgrb"),
+        "grids:load_grib",
+        mime_type="application/x-grib",
+        object="xarray.Dataset; a list of them if they don't fit together",
+        check="is_grib",
+        requires=("cfgrib",),
+    ),
+    _type(
+        "bufr",
+        "BUFR",
+        ("bufr", "bfr", "buf", "bufr4"),
+        "grids:load_bufr",
+        mime_type="application/x-bufr",
+        object="list of dict of key -> value",
+        check="is_bufr",
+        requires=("eccodes",),
+    ),
+    _type(
+        "fits",
+        "FITS",
+        ("fits", "fit", "fts", "fz", "fits.fz"),
+        "grids:load_fits",
+        starts(b"SIMPLE  =                    T", b"SIMPLE  =                    F"),
+        mime_type="application/fits",
+        object="astropy.io.fits.HDUList",
+        requires=("astropy",),
+    ),
+    _type(
+        "root",
+        "ROOT",
+        ("root",),
+        "grids:load_root",
+        starts(b"root\0\0"),
+        mime_type="application/x-root",
+        object="pandas.DataFrame of a tree, dict of several, or uproot's directory",
+        requires=("uproot",),
+    ),
+    _type(
+        "asdf",
+        "Advanced Scientific Data Format",
+        ("asdf",),
+        "described:load_info",
+        starts(b"#ASDF 1."),
+        mime_type="application/x-asdf",
+        object="FileInfo; the package asdf reads it",
+    ),
+    _type(
+        "silo",
+        "Silo",
+        ("silo",),
+        "described:load_info",
+        object="FileInfo",
+        mime_type="application/octet-stream",
+    ),
+)
