@@ -1,5 +1,6 @@
 """Matrices and grids: HDF5, netCDF, GRIB, BUFR, FITS, ROOT, HDF 4, NASA's CDF, Zarr."""
 
+from contextlib import suppress
 from typing import Any
 
 from kernel_startup.errors import FileLoadError
@@ -148,7 +149,6 @@ def load_grib(source: Source, *, filter_by_keys: dict[str, Any] | None = None) -
     import logging
 
     import cfgrib
-    import xarray as xr
 
     logging.getLogger("cfgrib").setLevel(logging.CRITICAL)
     path = str(source.as_path(".grib"))
@@ -158,20 +158,43 @@ def load_grib(source: Source, *, filter_by_keys: dict[str, Any] | None = None) -
         raise FileLoadError(source.name, "GRIB without a message that can be read")
     if len(datasets) == 1:
         return datasets[0]
-    try:
-        return xr.merge([_with_levels(d) for d in datasets], compat="no_conflicts", join="exact")
-    except (ValueError, xr.MergeError):
-        source.note(
-            f"{source.name!r} has messages on {len(datasets)} kinds of levels or grids: "
-            "a list of datasets."
-        )
+    merged = _one_dataset(datasets)
+    if merged is None:
+        source.note(f"{source.name!r} has messages on {len(datasets)} grids: a list of datasets.")
         return datasets
+    return merged
 
 
-def _with_levels(dataset: Any) -> Any:
-    """Give scalar levels names of their own, as two kinds of levels can't share one."""
-    scalars = [n for n, c in dataset.coords.items() if c.ndim == 0 and n not in ("time", "step")]
-    return dataset.drop_vars([n for n in scalars if n not in ("valid_time",)])
+_GRID = ("latitude", "longitude", "values", "x", "y")
+
+
+def _one_dataset(datasets: list[Any]) -> Any:
+    """Put datasets on one grid together; what has a name twice is numbered. None if they differ."""
+    first = datasets[0]
+    merged = first.drop_vars(_scalars(first))
+    for number, dataset in enumerate(datasets[1:], 2):
+        dataset = dataset.drop_vars(_scalars(dataset))
+        renamed = {}
+        for name in {*dataset.dims, *dataset.variables} & {*merged.dims, *merged.variables}:
+            is_same = name in merged.variables and name in dataset.variables
+            if is_same and merged[name].variable.equals(dataset[name].variable):
+                continue
+            if name in _GRID:
+                return None
+            if name in dataset.variables or dataset.sizes[name] != merged.sizes.get(name):
+                renamed[name] = f"{name}_{number}"
+        dataset = dataset.rename(renamed)
+        merged = merged.assign_coords(dataset.coords).assign(dataset.data_vars)
+    return merged
+
+
+def _scalars(dataset: Any) -> list[Any]:
+    """Levels, times and steps of one value, which differ from dataset to dataset.
+
+    What level a variable is on is in its attributes as well.
+    """
+    kept = ("time", "valid_time") if dataset.coords.get("time") is not None else ()
+    return [n for n, c in dataset.coords.items() if c.ndim == 0 and n not in kept]
 
 
 def load_bufr(source: Source, *, nrows: int | None = None) -> list[dict[str, Any]]:
@@ -203,10 +226,8 @@ def _bufr_message(message: Any) -> dict[str, Any]:
     import eccodes
 
     values: dict[str, Any] = {}
-    try:
+    with suppress(eccodes.CodesInternalError):  # tables that aren't here: the header is left
         eccodes.codes_set(message, "unpack", 1)
-    except eccodes.CodesInternalError:
-        pass  # tables that aren't here: the header is left
     keys = eccodes.codes_bufr_keys_iterator_new(message)
     try:
         while eccodes.codes_bufr_keys_iterator_next(keys):
