@@ -144,15 +144,17 @@ def load_soft(source: Source) -> dict[str, Any]:
 def load_series_matrix(source: Source, *, nrows: int | None = None) -> Any:
     """Read the expression of a GEO series; what is said of it is in attrs."""
     told: dict[str, list[str]] = {}
+    begin = 0
     with open_text(source) as text:
-        for number, line in enumerate(text):
+        for line in text:
+            begin += 1
             if line.startswith("!series_matrix_table_begin"):
                 break
             name, _, value = line[1:].rstrip("\r\n").partition("\t")
             told.setdefault(name, []).append(value.replace('"', ""))
         else:
             raise FileLoadError(source.name, "a series matrix without its table")
-    table = _headed(source, nrows, comment="!", skip=number + 1)
+    table = _headed(source, nrows, comment="!", skip=begin)
     table.attrs.update(told)
     return table
 
@@ -384,9 +386,8 @@ def load_fcs(source: Source, *, nrows: int | None = None) -> Any:
     start = int(content[26:34].strip() or 0) or int(text.get("$BEGINDATA", 0))
     sign = ">" if big else "<"
     width = {"F": 32, "D": 64}.get(kind)
-    if width is None and any(bit % 8 or bit not in (8, 16, 32, 64) for bit in bits):
-        if any(bit % 8 or not 0 < bit <= 64 for bit in bits):
-            raise FileLoadError(source.name, "flow cytometry with packed bits")
+    if width is None and any(bit % 8 or not 0 < bit <= 64 for bit in bits):
+        raise FileLoadError(source.name, "flow cytometry with packed bits")
     letters = {"F": "f4", "D": "f8"}.get(kind)
     fields = [letters or _whole(bit) for bit in bits]
     record = np.dtype(

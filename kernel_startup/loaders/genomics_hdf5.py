@@ -61,9 +61,9 @@ def load_fast5(source: Source, *, nrows: int | None = None, signals: bool = True
 
 def _reads(file: Any, signals: bool) -> Iterator[dict[str, Any]]:
     groups = [file[name] for name in file if name.startswith("read_")]
-    single = [read for read in file.get("Raw/Reads", {}).values()]
+    single = [*file.get("Raw/Reads", {}).values()]
     for group in groups or single:
-        raw = group["Raw"] if "Raw" in group else group
+        raw = group.get("Raw", group)
         told = {name: _plain(value) for name, value in raw.attrs.items()}
         channel = group.get("channel_id") or file.get("UniqueGlobalKey/channel_id")
         if channel is not None:

@@ -64,9 +64,7 @@ def limited(
     iterator = iter(records)
     taken = list(itertools.islice(iterator, most if nrows is None else max(nrows, 0)))
     if nrows is None and len(taken) == most and next(iterator, None) is not None:
-        source.note(
-            f"{source.name!r} has more than the {most:,} {what} read: nrows= reads others."
-        )
+        source.note(f"{source.name!r} has more than the {most:,} {what} read: nrows= reads others.")
     return taken
 
 
