@@ -104,6 +104,61 @@ def sniff_delimiter(text: str) -> str | None:
     return chosen
 
 
+#: Words of a table's cells; longer ones are sentences.
+_MAX_CELL_WORDS = 8
+
+
+def is_plain_table(text: str, delimiter: str) -> bool:
+    """Tell whether a text that isn't called a table is one beyond doubt.
+
+    Prose has commas and logs have columns too: a table has the same number of cells in each line, a
+    header of different names or a column of numbers, and no sentences.
+    """
+    lines = _lines(text)
+    complete = lines[:-1] if len(lines) > 3 else lines
+    rows = _rows([line for line in complete[:_MAX_ROWS] if line.strip()], delimiter)
+    while rows and len(rows) > 3 and rows[0][0].startswith("#"):
+        rows.pop(0)
+    if len(rows) < 3:
+        return False
+    usual, times = Counter(map(len, rows)).most_common(1)[0]
+    if usual < 2 or times < 0.97 * len(rows) or len(rows[0]) != usual:
+        return False
+    regular = [row for row in rows if len(row) == usual]
+    words = [len(cell.split()) for row in regular for cell in row]
+    if sum(count > _MAX_CELL_WORDS for count in words) > 0.1 * len(words):
+        return False
+    names = [cell.strip() for cell in regular[0]]
+    columns = _columns(regular[1:])
+    numbers = sum(any(column) and _all_values(column) for column in columns)
+    if not any(map(_is_value, names)):
+        is_header = all(names) and len({*names}) == usual and max(map(len, names)) <= 60
+        return is_header and (numbers > 0 or usual >= 4 or delimiter in "\t;|")
+    return numbers >= max(1, usual // 3)
+
+
+def _all_values(column: list[str]) -> bool:
+    return all(_is_value(cell) for cell in column if cell)
+
+
+def is_spaced_table(text: str) -> bool:
+    """Tell whether a text is numbers in columns, with blanks between them; a header may be above."""
+    lines = _lines(text)
+    complete = [line for line in (lines[:-1] if len(lines) > 3 else lines) if line.strip()]
+    rows = [line.split() for line in complete[:_MAX_ROWS] if line.lstrip()[0] not in "#%!"]
+    if len(rows) < 3:
+        return False
+    has_header = not any(map(_is_value, rows[0]))
+    data = rows[1:] if has_header else rows
+    width = len(data[0])
+    if width < 2 or any(len(row) != width for row in data):
+        return False
+    if has_header and len(rows[0]) != width:
+        return False
+    columns = _columns(data)
+    return sum(any(c) and _all_values(c) for c in columns) >= max(1, width - 1)
+
+
 def sniff_table(
     head: str,
     *,
