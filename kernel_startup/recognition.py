@@ -245,6 +245,10 @@ def _type_of_plain_text(text: str, named: Sequence[FileType]) -> FileType:
     from kernel_startup import dialect
 
     delimiter = dialect.sniff_delimiter(text)
-    if delimiter is not None and not any(t.name == "text" for t in named):
+    # What is called a text has to be a table beyond doubt.
+    is_called_text = any(t.name == "text" for t in named)
+    if delimiter is not None and (not is_called_text or dialect.is_plain_table(text, delimiter)):
         return TYPES["tsv" if delimiter == "\t" else "csv"]
+    if dialect.is_spaced_table(text):
+        return TYPES["ssv"]
     return _first((*(t for t in named if t.is_text), TYPES["text"]))
