@@ -57,11 +57,6 @@ def is_illustrator(source: Source) -> bool:
     )
 
 
-def is_comic(source: Source) -> bool:
-    """A zip of pictures whose name says that they are pages."""
-    return source.name.lower().endswith(".cbz")
-
-
 def _has_ole_part(source: Source, *, path: str) -> bool:
     """Whether a stream is at its place, not within something that is embedded."""
     from kernel_startup.loaders.ole import OleFile

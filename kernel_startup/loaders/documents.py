@@ -212,14 +212,24 @@ _ODF_TITLES = {
     "math": "OpenDocument formula",
     "spreadsheet": "OpenDocument spreadsheet",
 }
+# OpenOffice 1 doesn't say in the content what it is.
+_OLD_KINDS = {
+    "presentation": "presentation",
+    "impress": "presentation",
+    "xml.draw": "drawing",
+    "xml.math": "formula",
+}
 
 
 def load_odf(source: Source) -> Document:
     """Read an OpenDocument text, presentation, drawing or formula, or one of OpenOffice 1."""
     seems = "an OpenDocument file"
     with Package(source, seems) as package:
+        mime_type = ""
         if "META-INF/manifest.xml" in package:
             manifest = package.read("META-INF/manifest.xml")
+            if stated := re.search(rb'media-type="(application/vnd\.[\w.+-]{1,100})"', manifest):
+                mime_type = stated.group(1).decode()  # the first entry is the whole
             if b"encryption-data" in manifest:
                 raise FileLoadError(
                     source.name,
@@ -227,7 +237,6 @@ def load_odf(source: Source) -> Document:
                     remedy="Saving it without one, in LibreOffice, would help",
                 )
         content = package.tree("content.xml")
-        mime_type = ""
         if "mimetype" in package:
             mime_type = package.read("mimetype")[:200].decode("ascii", "replace").strip()
         metadata = _odf_metadata(package.tree("meta.xml")) if "meta.xml" in package else {}
@@ -246,12 +255,11 @@ def _odf_document(source: Source, root: Any, mime_type: str, metadata: dict[str,
     kind = next((local(child) for child in body if local(child) in _ODF_TITLES), "")
     kind = kind or (local(root) if local(root) == "math" else "text")
     pages = [odf_text(page) for page in body.iter("{*}page")]
-    is_presentation = (
-        "presentation" in mime_type or "impress" in mime_type or kind == "presentation"
-    )
+    kind = next((k for mark, k in _OLD_KINDS.items() if mark in mime_type), kind)
+    is_presentation = kind == "presentation"
     return Document(
         source.name,
-        _ODF_TITLES.get("presentation" if is_presentation else kind, "OpenDocument file"),
+        _ODF_TITLES.get(kind, "OpenDocument file"),
         odf_text(body),
         tables=_odf_tables(body),
         slides=pages if is_presentation else [],
@@ -464,18 +472,6 @@ def load_word_xml(source: Source) -> Document:
     root = parse_xml(source.read(), source, "a Word document in XML")
     body = next(root.iter("{*}body"), root)
     return Document(source.name, "Word document in XML", body_text(body), tables=body_tables(body))
-
-
-def load_xdp(source: Source) -> Document:
-    """Read the text and the fields' values of an Adobe form."""
-    root = parse_xml(source.read(), source, "an Adobe form")
-    values: dict[str, Any] = {}
-    for data in root.iter("{*}data"):
-        for element in data.iter():
-            if not len(element) and local(element) and (element.text or "").strip():
-                values[local(element)] = element.text.strip()
-    texts = [_joined(element) for element in root.iter("{*}text", "{*}exData")]
-    return Document(source.name, "Adobe form", tidy("\n".join(texts)), metadata=values)
 
 
 # -- named, with what the header tells -----------------------------------------------------------

@@ -1,11 +1,10 @@
-"""E-books: EPUB, FictionBook, Mobipocket and Kindle, Palm, comics."""
+"""E-books: EPUB, FictionBook, Mobipocket and Kindle, Palm."""
 
 import posixpath
 import re
 import struct
-import zipfile
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from kernel_startup.document import Document
@@ -362,66 +361,6 @@ def load_palm(source: Source) -> object:
         "records": count,
     }
     return source_info(source, facts)
-
-
-# -- comics --------------------------------------------------------------------------------------
-
-_PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl")
-
-
-class ComicBook(Sequence[Any]):
-    """The pages of a comic book as PIL.Images, each opened when it is asked for.
-
-    Attributes:
-        names: What the pages are called.
-    """
-
-    def __init__(self, path: str, name: str, names: list[str]) -> None:
-        self._path = path
-        self.name = name
-        self.names = names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        import io
-
-        from PIL import Image
-
-        with zipfile.ZipFile(self._path) as archive:
-            info = archive.getinfo(self.names[index])
-            if info.file_size > 256 * 1024 * 1024:
-                raise ValueError(f"page {info.filename!r} unpacks to {info.file_size:,} bytes")
-            return Image.open(io.BytesIO(archive.read(info)))
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[number] for number in range(len(self)))
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __repr__(self) -> str:
-        return f"<comic book {self.name!r}: {len(self)} pages; [0] gives a PIL.Image>"
-
-
-def load_comic(source: Source) -> ComicBook:
-    """List the pages of a comic book; each is opened when it is asked for."""
-    path = str(source.as_path())
-    with Package(source, "a comic book") as package:
-        names = [
-            name
-            for name in package.names
-            if name.lower().endswith(_PICTURES) and "__MACOSX" not in name
-        ]
-    ordered = sorted(names, key=lambda n: [p.zfill(12) for p in re.findall(r"\d+|\D+", n.lower())])
-    return ComicBook(path, source.name, ordered)
 
 
 # -- named ---------------------------------------------------------------------------------------

@@ -152,9 +152,8 @@ def load_ppt(source: Source) -> Document:
         metadata["notes"] = notes
     if names:
         metadata["names"] = names
-    text = "\n\n".join(filter(None, [*slides, *notes]))
-    # A presentation without a word on its slides still has the names of its designs.
-    text = text or "\n".join(names)
+    # The names of its designs last, as catppt has them: some have no other word in them.
+    text = "\n\n".join(filter(None, [*slides, *notes, "\n".join(names)]))
     return Document(source.name, "PowerPoint presentation", text, slides=slides, metadata=metadata)
 
 

@@ -247,7 +247,16 @@ TYPES: tuple[FileType, ...] = (
     _sun("sti", "OpenOffice 1 presentation template", "impress.template"),
     _sun("sxd", "OpenOffice 1 drawing", "draw"),
     _sun("std", "OpenOffice 1 drawing template", "draw.template"),
-    _sun("sxm", "OpenOffice 1 formula", "math"),
+    _zip(
+        "openoffice-math",
+        "OpenOffice 1 formula",
+        "application/vnd.sun.xml.math",
+        "documents:load_odf",
+        "content.xml",
+        "META-INF/manifest.xml",
+        extensions=("sxm",),
+        check="is_sxm",
+    ),
     # -- before XML ------------------------------------------------------------------------------
     _row(
         "rtf",
@@ -541,14 +550,6 @@ TYPES: tuple[FileType, ...] = (
         "designmap.xml",
     ),
     _row(
-        "xdp",
-        "Adobe form in XML",
-        ("xdp",),
-        "application/vnd.adobe.xdp+xml",
-        "documents:load_xdp",
-        roots=("{http://ns.adobe.com/xdp/}xdp",),
-    ),
-    _row(
         "fdf",
         "Form data of a PDF",
         ("fdf",),
@@ -727,14 +728,5 @@ TYPES: tuple[FileType, ...] = (
         "described:load_info",
         object="FileInfo",
         signatures=starts(b"L\0R\0F\0\0\0"),
-    ),
-    _zip(
-        "cbz",
-        "Comic book in a zip",
-        "application/vnd.comicbook+zip",
-        "ebooks:load_comic",
-        "*.[jpgwaJPGWA]*",
-        check="is_comic",
-        object="ComicBook, a sequence of PIL.Image.Image",
     ),
 )
