@@ -310,11 +310,7 @@ def is_nwb(source: Source) -> bool:
 
 
 def is_nexus(source: Source) -> bool:
-    return _hdf5_kind(source, ("nxs", "nx"), b"NXroot", b"NXentry")
-
-
-def is_cooler(source: Source) -> bool:
-    return _hdf5_kind(source, ("cool", "mcool", "scool"), b"HDF5::Cooler")
+    return _hdf5_kind(source, ("nxs", "nx5"), b"NXroot", b"NXentry")
 
 
 def is_jld2(source: Source) -> bool:

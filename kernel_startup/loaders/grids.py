@@ -147,13 +147,16 @@ def load_grib(source: Source, *, filter_by_keys: dict[str, Any] | None = None) -
         filter_by_keys: Which messages, as cfgrib knows it ({"typeOfLevel": "surface"}).
     """
     import logging
+    import warnings
 
     import cfgrib
 
     logging.getLogger("cfgrib").setLevel(logging.CRITICAL)
     path = str(source.as_path(".grib"))
     options = {"indexpath": "", "filter_by_keys": filter_by_keys or {}}
-    datasets = cfgrib.open_datasets(path, backend_kwargs=options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what xarray says to cfgrib's developers
+        datasets = cfgrib.open_datasets(path, backend_kwargs=options)
     if not datasets:
         raise FileLoadError(source.name, "GRIB without a message that can be read")
     if len(datasets) == 1:

@@ -65,9 +65,8 @@ TYPES: tuple[FileType, ...] = (
     _hdf5("h5ad", "AnnData", ("h5ad",), "is_h5ad"),
     _hdf5("loom", "Loom", ("loom",), "is_loom"),
     _hdf5("nwb", "Neurodata Without Borders", ("nwb",), "is_nwb"),
-    _hdf5("cooler", "Cooler contact matrix", ("cool", "mcool", "scool"), "is_cooler"),
     _hdf5("keras-h5", "Keras model in HDF5", ("keras.h5", "h5"), "is_keras_weights"),
-    _hdf5("nexus", "NeXus", ("nxs", "nx"), "is_nexus"),
+    _hdf5("nexus-hdf5", "NeXus", ("nxs", "nx5"), "is_nexus"),
     _hdf5("jld2", "Julia data", ("jld2", "jld"), "is_jld2"),
     _hdf5(
         "hdf5",
