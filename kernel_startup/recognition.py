@@ -191,15 +191,23 @@ def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> F
     matching = [t for t in TYPES.values() if t.is_text and not t.container and _fits(t, start)]
     if matching and (chosen := next((t for t in said if t in matching), None)) is not None:
         return chosen
+    if not (matching or any(t.is_text for t in named)) and (guess := _guess(start)) is not None:
+        return guess
     if (root := plaintext.xml_root(start)) is not None:
         return _type_of_xml(root, start, said, matching)
     if (json := plaintext.sniff_json(start)) is not None:
         return _type_of_json(json, start, said)
-    if matching:
-        return matching[0]
-    if said:
-        return said[0]
+    unmarked = [t for t in said if _is_unmarked(t)]
+    if unmarked or matching or said:
+        return (unmarked or matching or said)[0]
     return _type_of_plain_text(text, named)
+
+
+def _guess(start: str) -> FileType | None:
+    """The language of a text without a name, where it gives itself away."""
+    from kernel_startup.checks import text
+
+    return TYPES.get(text.guess_type(start) or "")
 
 
 def _is_unmarked(file_type: FileType) -> bool:

@@ -41,6 +41,14 @@ def _by_extension() -> dict[str, tuple[FileType, ...]]:
 #: The types that share an extension, the usual one first.
 BY_EXTENSION = MappingProxyType(_by_extension())
 
+#: Extensions that are whole names as well.
+WHOLE_NAMES = frozenset(
+    {"authors", "build", "changelog", "changes", "codeowners", "contributors", "copying", "crontab"}
+    | {"fstab", "hosts", "kconfig", "licence", "license", "maintainers", "news", "notice", "passwd"}
+    | {"pkgbuild", "readme", "sconscript", "sconstruct", "syslog", "todo", "unlicense", "workspace"}
+    | {"wscript"}
+)
+
 #: Compressions that wrap a single file: the extension says nothing about what is inside.
 WRAPPERS = frozenset({"gz", "gzip", "bz2", "xz", "lzma", "zst", "lz4", "br", "z", "lz", "bgz"})
 
@@ -53,15 +61,20 @@ def types_of_name(name: str) -> tuple[FileType, ...]:
     looked through: "SALES.CSV" and "sales.csv.gz" are both csv.
     """
     parts = os.path.basename(name.strip()).lower().split(".")
-    if len(parts) == 1:  # "Makefile" and "Dockerfile" are their own extension
-        return BY_EXTENSION.get(parts[0], ()) if parts[0].endswith(("file", "rc")) else ()
+    if len(parts) == 1:
+        return BY_EXTENSION.get(parts[0], ()) if _is_whole_name(parts[0]) else ()
     if parts[-1] in WRAPPERS and ".".join(parts[-2:]) not in BY_EXTENSION and len(parts) > 2:
         parts.pop()
-    for first in range(1, len(parts)):
+    for first in range(len(parts)):  # "cmakelists.txt" is a whole name, hence from the first
         types = BY_EXTENSION.get(".".join(parts[first:]))
         if types is not None:
             return types
-    return ()
+    return BY_EXTENSION.get(parts[0], ()) if _is_whole_name(parts[0]) else ()  # "Dockerfile.dev"
+
+
+def _is_whole_name(part: str) -> bool:
+    """Whether an extension is a name of its own: "Makefile", "LICENSE"."""
+    return part.endswith(("file", "rc")) or part in WHOLE_NAMES
 
 
 def type_of_name(name: str) -> FileType:
