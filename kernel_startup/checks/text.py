@@ -456,7 +456,9 @@ def guess_type(text: str) -> str | None:
     for pattern, name in _STARTS:
         if _compiled(pattern).match(text):
             return name
-    return None if text.startswith(("<", "{", "[{", '["')) else _by_signs(text) or _settings(text)
+    if text.startswith(("<", "{", "[{", '["')):
+        return None
+    return _sections(text) or _by_signs(text) or _pairs(text)
 
 
 def _by_signs(text: str) -> str | None:
@@ -490,38 +492,48 @@ _TOML_VALUE = re.compile(
     r"(?:\"|'|\[|\{|true\b|false\b|[+-]?\d[\d_.eE+:TZ-]*\s*(?:#.*)?$)"
 )
 _PAIR = re.compile(r"[\w.$\\ /:-]{1,100}?\s*[=:]\s*\S?")
-_DOTTED_PAIR = re.compile(r"[\w$-]+(?:\.[\w$-]+)+\s*[=:]\s*.*")
+_DOTTED_PAIR = re.compile(r"[\w$-]+(?:\.[\w$-]+)+\s*[=:]")
+_PROPERTY = re.compile(r"(?:[\w.$-]|\\.)+\s*=")
 _VARIABLE = re.compile(r"(?:export )?[A-Z_][A-Z0-9_]*=\S*.*")
 _YAML_LINE = re.compile(
     r"\s*(?:- +)?(?:[\w./$-]+|\"[^\"\n]+\"|'[^'\n]+'):(?:\s+\S.*|\s*)$|\s*- \S.*"
 )
 
 
-def _settings(text: str) -> str | None:
-    """Tell TOML, ini, properties, env and YAML, if (nearly) all lines are of that kind."""
-    lines = text.split("\n")[:200]
-    if len(text) == _LOOKED_AT:
-        lines.pop()
-    written = [line for line in lines if line.strip() and line.lstrip()[0] not in "#;!"]
-    if not written:
+def _sections(text: str) -> str | None:
+    """Tell TOML and ini, if (nearly) all lines are of that kind."""
+    written = _written(text)
+    if not written or not (_SECTION.fullmatch(written[0].strip()) or _TOML_VALUE.match(written[0])):
         return None
-    if _SECTION.fullmatch(written[0].strip()) or _TOML_VALUE.match(written[0]):
-        pairs = [line for line in written if not line[0].isspace() and "=" in line]
-        if any(_SECTION.fullmatch(line.strip()) for line in written) and pairs:
-            quoted = sum(_TOML_VALUE.match(line) is not None for line in pairs)
-            if quoted == len(pairs):
-                return "toml"
-            known = [
-                line
-                for line in written
-                if line[0].isspace() or _PAIR.match(line) or _SECTION.fullmatch(line.strip())
-            ]
-            return "ini" if len(known) >= 0.9 * len(written) else None
-    if len(written) >= 2 and all(_VARIABLE.fullmatch(line) for line in written):
+    heads = [line for line in written if _SECTION.fullmatch(line.strip())]
+    pairs = [line for line in written if not line[0].isspace() and "=" in line]
+    if not heads or not pairs:
+        return None
+    if all(_TOML_VALUE.match(line) or line in heads for line in pairs):
+        return "toml"
+    known = [line for line in written if line[0].isspace() or line in heads or _PAIR.match(line)]
+    return "ini" if len(known) >= 0.9 * len(written) else None
+
+
+def _pairs(text: str) -> str | None:
+    """Tell environment variables, properties and YAML."""
+    written = _written(text)
+    if len(written) < 2:
+        return None
+    if all(_VARIABLE.fullmatch(line) for line in written):
         return "env"
-    if len(written) >= 2 and all(_DOTTED_PAIR.fullmatch(line.strip()) for line in written):
+    dotted = sum(_DOTTED_PAIR.match(line) is not None for line in written)
+    if 3 * dotted >= len(written) and all(_PROPERTY.match(line) for line in written):
         return "properties"
     return "yaml" if _is_yaml(text, written) else None
+
+
+def _written(text: str) -> list[str]:
+    """The lines that aren't empty or comments."""
+    lines = text.split("\n")
+    if len(text) == _LOOKED_AT:
+        lines.pop()
+    return [line for line in lines[:200] if line.strip() and line.lstrip()[0] not in "#;!"]
 
 
 def _is_yaml(text: str, written: list[str]) -> bool:

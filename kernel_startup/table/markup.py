@@ -75,6 +75,7 @@ TYPES: tuple[FileType, ...] = (
             r"<(?:div|script|style|h[1-6]|br|hr|meta|center|font|img|ul|ol|iframe|span)\b[^>]*+>",
             r"(?i)<table(?:\s+(?:border|class|width|style|cellpadding|cellspacing|id)\b"
             r"|\s*>\s*<(?:tr|thead|tbody|caption|colgroup)\b)",
+            r"(?i)-->\s*<(?:div|p|body|h[1-6]|table|center)\b",
             r"(?i)<p\b[^>]*+>[^<]*+<(?:b|i|a|em|strong|br|span|/p)\b",
         ),
     ),
