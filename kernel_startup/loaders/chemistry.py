@@ -1,4 +1,4 @@
-"""Molecules, crystals, trajectories: gemmi and rdkit read most, simple tables of atoms are read here."""
+"""Molecules, crystals, trajectories: by gemmi and rdkit; simple tables of atoms are read here."""
 
 import io
 import itertools
@@ -575,14 +575,13 @@ def _written(source: Source, kind: str, make: Any, nrows: int | None) -> Any:
     import pandas as pd
 
     lost: list[int] = []
+    between = r"[\s,;]+" if kind == "smiles" else r"\s+"
 
     def rows() -> Iterator[tuple[str, str, Any]]:
         number = 0
         with open_text(source) as text:
             for line in text:
-                words = re.split(
-                    r"[\s,;]+" if kind == "smiles" else r"\s+", line.strip(), maxsplit=1
-                )
+                words = re.split(between, line.strip(), maxsplit=1)
                 if not words[0] or line.startswith("#"):
                     continue
                 if number == 0 and "smiles" in words[0].lower():
@@ -619,9 +618,7 @@ def load_cml(source: Source) -> Any:
     import pandas as pd
 
     rows = []
-    number = 0
-    for element in elements(source, "atomArray"):
-        number += 1
+    for number, element in enumerate(elements(source, "atomArray"), 1):
         ids = element.get("atomID")
         if ids is not None:  # CML 1 has all of them in one attribute each
             arrays = {name: element.get(name, "").split() for name in element.keys()}  # noqa: SIM118

@@ -146,11 +146,8 @@ def _cigar(packed: bytes) -> str:
     return "".join(f"{step >> 4}{'MIDNSHP=X???????'[step & 15]}" for step in steps) or "*"
 
 
-_TAG = {kind: struct.Struct("<" + kind) for kind in "cCsSiIfd"} | {
-    "s": struct.Struct("<h"),
-    "S": struct.Struct("<H"),
-    "c": struct.Struct("<b"),
-    "C": struct.Struct("<B"),
+_TAG = {
+    kind: struct.Struct("<" + code) for kind, code in zip("cCsSiIfd", "bBhHiIfd", strict=True)
 }
 
 

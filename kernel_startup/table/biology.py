@@ -550,8 +550,8 @@ _GENOMES = (
         ("bed", "bed3", "bed6", "bed12", "bed9", "bed4"),
         _TABLE,
         "genomics:load_bed",
-        r"(?:(?:#|track|browser)[^\n]*\n)*+(?:chr|Chr|scaffold|contig|NC_)[\w.\-]*[\t ]+\d+[\t ]+\d+"
-        r"(?:[\t ]|\s*$)",
+        r"(?:(?:#|track|browser)[^\n]*\n)*+(?:chr|Chr|scaffold|contig|NC_)[\w.\-]*"
+        r"[\t ]+\d+[\t ]+\d+(?:[\t ]|\s*$)",
         mime_type="text/x-bed",
     ),
     _text(
@@ -782,13 +782,14 @@ _ASSAYS = (
         contains=(b"observation", b"biom-format"),
         mime_type="application/x-hdf5",
     ),
-    _text(
+    # Not plain text: marks of 0x14 are in its header.
+    _binary(
         "cel3",
         "Affymetrix intensities (CEL 3)",
         ("cel",),
         _TABLE,
         "assays:load_cel",
-        r"\[CEL\]\s+Version=3",
+        starts(b"[CEL]\nVersion=3", b"[CEL]\r\nVersion=3"),
     ),
     _binary(
         "cel4",
