@@ -579,8 +579,7 @@ def load_spc(source: Source) -> Any:
     if version == 0x4D:
         raise FileLoadError(source.name, "a Galactic spectrum in the old format")
     order = ">" if version == 0x4C else "<"
-    exponent, points, first, last, count = struct.unpack_from(f"{order}xxxbiddi", content)
-    power = struct.unpack_from("b", content, 3)[0]
+    power, points, first, last, count = struct.unpack_from(f"{order}xxxbiddi", content)
     at = 512
     x = np.linspace(first, last, points)
     if points * 4 > len(content) or count > len(content) or points < 0:
