@@ -16,8 +16,12 @@ def is_excel_template(source: Source) -> bool:
 def is_excel_with_macros(source: Source) -> bool:
     """Whether an Excel workbook says that it has macros, or has some."""
     said = _content_types(source)
-    is_other = b"template.macroEnabled" in said or b"addin.macroEnabled" in said
-    return not is_other and (b"sheet.macroEnabled.main+xml" in said or b"vbaProject" in said)
+    if b"template.macroEnabled" in said or b"addin.macroEnabled" in said:
+        return False
+    if b"sheet.macroEnabled.main+xml" in said:
+        return True
+    with source.open() as file, zipfile.ZipFile(file) as archive:
+        return "xl/vbaProject.bin" in archive.namelist()
 
 
 def is_excel_template_with_macros(source: Source) -> bool:
@@ -31,12 +35,11 @@ def is_excel_add_in(source: Source) -> bool:
 
 
 def _content_types(source: Source) -> bytes:
-    with (
-        source.open() as file,
-        zipfile.ZipFile(file) as archive,
-        archive.open("[Content_Types].xml") as member,
-    ):
-        return member.read(_MAX_CONTENT_TYPES_BYTES)
+    with source.open() as file, zipfile.ZipFile(file) as archive:
+        if "[Content_Types].xml" not in archive.namelist():
+            return b""
+        with archive.open("[Content_Types].xml") as member:
+            return member.read(_MAX_CONTENT_TYPES_BYTES)
 
 
 def is_numbers(source: Source) -> bool:

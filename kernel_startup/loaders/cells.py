@@ -25,7 +25,7 @@ MISSING = frozenset(
 #: Rows looked at to find the header.
 _LOOKED_AT = 50
 _MAX_TITLES = 30
-_CHUNK_ROWS = 20_000
+_CHUNK_ROWS = 4_000
 #: Integers up to here are exact in floating point, in which spreadsheets hold them.
 _MAX_EXACT = 2.0**53
 
@@ -289,15 +289,17 @@ def _typed(cells: Sequence[Any]) -> tuple[str, Any]:
         return _numbers(array)
     if kind == "boolean":
         return "bool", array.astype(bool)
-    if kind != "string":
-        is_none = np.fromiter((cell is None for cell in cells), bool, len(cells))
-        array[is_none] = ""
+    if kind == "string":
+        text = pd.array(array, dtype="str")
+        absent = text.isin(list(MISSING))
+        if absent.all():
+            return "empty", len(array)
+        if absent.any():
+            text[absent] = np.nan
+        return "text", text
     missing = _missing(array)
     if missing.all():
         return "empty", len(array)
-    if kind == "string":
-        array[missing] = np.nan
-        return "text", pd.array(array, dtype="str")
     present = array[~missing]
     kind = pd.api.types.infer_dtype(present, skipna=False)
     if kind in ("floating", "integer", "mixed-integer-float"):
@@ -322,7 +324,9 @@ def _missing(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     import numpy as np
 
     known = MISSING
-    return np.fromiter((c.__class__ is str and c in known for c in array), bool, len(array))
+    return np.fromiter(
+        (c is None or (c.__class__ is str and c in known) for c in array), bool, len(array)
+    )
 
 
 def _numbers(array: "np.ndarray[Any, Any]") -> tuple[str, Any]:

@@ -205,7 +205,7 @@ def _needs_password(source: Source, password: str | None) -> FileLoadError:
 
 
 _CELL = re.compile(rb'<(?:\w+:)?c(?:\s[^>]*?)?\sr="([A-Z]{1,3})(\d{1,7})"')
-_FAR_COLUMN = re.compile(rb'\sr="([A-Z]{3})\d')
+_FAR_COLUMN = re.compile(rb'r="[A-Z]{3}\d')
 _ROW = re.compile(rb'<(?:\w+:)?row(?:\s[^>]*?)?\sr="(\d{1,7})"')
 _REPEATED = re.compile(rb'number-(columns|rows)-repeated="(\d{1,9})"([^>]*>)')
 
