@@ -122,7 +122,7 @@ def _is_one_sequence(source: Source) -> bool:
 def _inner(content: bytes) -> list[tuple[int, int, int]]:
     """The first elements of the outermost sequence."""
     _, place, end = _der(content)
-    found = []
+    found: list[tuple[int, int, int]] = []
     while len(found) < 6 and place < (len(content) if end == -1 else min(end, len(content))):
         tag, start, stop = _der(content, place)
         found.append((tag, start, stop))

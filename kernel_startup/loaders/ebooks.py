@@ -3,7 +3,7 @@
 import posixpath
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -194,6 +194,7 @@ def _book_text(records: list[bytes], header: bytes, compression: int, count: int
         (length,) = struct.unpack_from(">I", header, 20)
         if length >= 228:
             (flags,) = struct.unpack_from(">H", header, 242)
+    unpack: Callable[[bytes], bytes]
     if compression == 17480:
         first, number = struct.unpack_from(">II", header, 112)
         unpack = _HuffmanReader(records[first : first + min(number, 1000)]).unpack

@@ -64,7 +64,7 @@ def _body(message: EmailMessage, kind: str) -> Any:
 
 def _is_attached(part: Any) -> bool:
     try:
-        return part.get_content_disposition() == "attachment"
+        return bool(part.get_content_disposition() == "attachment")
     except Exception:  # the standard library trips over some broken fields
         return False
 

@@ -63,7 +63,9 @@ def _packet_table(
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    times, contents, kept = [], [], 0
+    times: list[int] = []
+    contents: list[bytes] = []
+    kept = 0
     try:
         for time, length, link, content in packets:
             if nrows is not None and len(times) >= nrows:

@@ -55,6 +55,9 @@ class OleFile:
             table = self._chain(first_mini)
             self._mini_fat = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
 
+    def __del__(self) -> None:
+        self._file.close()  # streams are read as long as somebody holds this
+
     def __contains__(self, path: str) -> bool:
         return path in self.streams
 
@@ -87,7 +90,7 @@ class OleFile:
                 break
             *more, sector = struct.unpack(f"<{self._sector_size // 4}I", content)
             numbers += [n for n in more if n < _FIRST_MARK]
-        fat = []
+        fat: list[int] = []
         for number in numbers[: self._max_sectors]:
             content = self._sector(number)
             fat += struct.unpack(f"<{len(content) // 4}I", content[: len(content) // 4 * 4])

@@ -21,9 +21,11 @@ class Package:
     def __init__(self, source: Source, seems: str) -> None:
         self.source = source
         self.seems = seems
+        self._file = source.open()
         try:
-            self._zip = zipfile.ZipFile(source.open())
+            self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            self._file.close()
             raise FileLoadError(
                 source.name, f"{seems} that is cut off or damaged", reason=str(error)
             ) from error
@@ -31,7 +33,7 @@ class Package:
         self._lower = {name.lower().lstrip("/"): name for name in reversed(self.names)}
         unpacked = sum(info.file_size for info in self._zip.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
-            self._zip.close()
+            self.__exit__()
             raise FileLoadError(
                 source.name,
                 f"{seems} whose parts unpack to {unpacked >> 20:,} MiB",
@@ -43,6 +45,7 @@ class Package:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+        self._file.close()
 
     def __contains__(self, name: str) -> bool:
         return name.lower().lstrip("/") in self._lower

@@ -66,7 +66,8 @@ def load_pptx(source: Source) -> object:
     """Open a presentation, a show or a template, macros or not, which aren't run."""
     with Package(source, "a PowerPoint presentation") as package:
         try:
-            part = SlidesPackage.open(source.open()).main_document_part  # type: ignore[no-untyped-call]
+            with source.open() as file:
+                part = SlidesPackage.open(file).main_document_part
             presentation = part.presentation
             opened = Presentation(presentation.element, presentation.part)
             for slide in opened.slides:

@@ -178,15 +178,17 @@ def load_pyc(source: Source) -> FileInfo:
     return source_info(source, facts, "marshal and dis show it, if you trust it.")
 
 
-_WASM_SECTIONS = ("custom", "type", "import", "function", "table", "memory", "global", "export")
-_WASM_SECTIONS += ("start", "element", "code", "data", "data count")
+_WASM_SECTIONS = (
+    *("custom", "type", "import", "function", "table", "memory", "global", "export"),
+    *("start", "element", "code", "data", "data count"),
+)
 
 
 def load_wasm(source: Source) -> FileInfo:
     """Say what sections a WebAssembly module has."""
     head = source.head
     facts: dict[str, object] = {"version": int.from_bytes(head[4:8], "little")}
-    names = []
+    names: list[str] = []
     place = 8
     while place < len(head) and len(names) < 50:
         kind = head[place]
@@ -319,52 +321,6 @@ def load_installer(source: Source) -> FileInfo:
 
 
 # -- others --------------------------------------------------------------------------------------
-
-_MAX_TORRENT_BYTES = 64 * 1024 * 1024
-_MAX_DEPTH = 100
-
-
-def load_torrent(source: Source) -> Any:
-    """Read a torrent: a dict as it is written, its texts as str; the hashes stay bytes."""
-    if source.size_bytes > _MAX_TORRENT_BYTES:
-        raise FileLoadError(source.name, "a torrent, but far too large for one")
-    try:
-        value, _ = _bdecode(source.read(), 0, 0)
-    except (ValueError, IndexError) as error:
-        raise FileLoadError(
-            source.name, "a torrent that is cut off or damaged", reason=str(error)
-        ) from error
-    return value
-
-
-def _bdecode(content: bytes, place: int, depth: int) -> tuple[Any, int]:
-    """Source: BEP 3."""
-    if depth > _MAX_DEPTH:
-        raise ValueError("it is nested too deeply")
-    mark = content[place : place + 1]
-    if mark == b"i":
-        end = content.index(b"e", place, place + 30)
-        return int(content[place + 1 : end]), end + 1
-    if mark in (b"l", b"d"):
-        items: list[Any] = []
-        place += 1
-        while content[place : place + 1] != b"e":
-            item, place = _bdecode(content, place, depth + 1)
-            items.append(item)
-        if mark == b"l":
-            return items, place + 1
-        if len(items) % 2 or not all(isinstance(key, (str, bytes)) for key in items[::2]):
-            raise ValueError("a dictionary in it is broken")
-        return dict(zip(items[::2], items[1::2], strict=True)), place + 1
-    end = content.index(b":", place, place + 20)
-    size = int(content[place:end])
-    text = content[end + 1 : end + 1 + size]
-    if size < 0 or len(text) < size:
-        raise ValueError("it ends within a text")
-    try:
-        return text.decode(), end + 1 + size
-    except UnicodeDecodeError:
-        return text, end + 1 + size
 
 
 def load_provisioning(source: Source) -> Any:

@@ -48,7 +48,8 @@ def load_docx(source: Source) -> object:
     """Open a Word document, template or one with macros, which aren't run."""
     with Package(source, "a Word document") as package:
         try:
-            part = WordPackage.open(source.open()).main_document_part
+            with source.open() as file:
+                part = WordPackage.open(file).main_document_part
             document = part.document
             opened = WordDocument(document.element, document.part)
             opened.element.body.tag  # noqa: B018 - a document without a body can't be used

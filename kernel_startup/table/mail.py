@@ -143,15 +143,6 @@ TYPES: tuple[FileType, ...] = (
         signatures=starts(b"\x1a\0\0\4\0\0"),
     ),
     _mail(
-        "ics",
-        "Calendar",
-        ("ics", "ical", "ifb", "icalendar"),
-        "text/calendar",
-        "mail:load_calendar",
-        "pandas.DataFrame of events",
-        patterns=(r"(?i)BEGIN:VCALENDAR",),
-    ),
-    _mail(
         "vcs",
         "vCalendar of before 1998",
         ("vcs",),
@@ -159,6 +150,15 @@ TYPES: tuple[FileType, ...] = (
         "mail:load_calendar",
         "pandas.DataFrame of events",
         patterns=(r"(?i)BEGIN:VCALENDAR[\s\S]{0,300}?^VERSION:1",),
+    ),
+    _mail(
+        "ics",
+        "Calendar",
+        ("ics", "ical", "ifb", "icalendar"),
+        "text/calendar",
+        "mail:load_calendar",
+        "pandas.DataFrame of events",
+        patterns=(r"(?i)BEGIN:VCALENDAR",),
     ),
     _mail(
         "vcard",

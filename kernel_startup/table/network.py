@@ -142,7 +142,7 @@ TYPES: tuple[FileType, ...] = (
         patterns=(
             r"(?:(?!-----BEGIN)[^\n]{0,500}\n){0,200}+-----BEGIN "
             r"(?:(?:X509 |TRUSTED |NEW )?CERTIFICATE|X509 CRL|DH PARAMETERS"
-            r"|(?:[A-Z0-9]{2,10} |ENCRYPTED )?(?:PRIVATE|PUBLIC) KEY|EC PARAMETERS|ENCRYPTED PRIVATE KEY)",
+            r"|(?:[A-Z0-9]{2,10} |ENCRYPTED )?(?:PRIVATE|PUBLIC) KEY|EC PARAMETERS)",
         ),
         requires=_CRYPTOGRAPHY,
     ),
