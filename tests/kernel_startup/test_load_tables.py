@@ -139,7 +139,7 @@ def test_titles_comments_and_blank_lines_are_skipped(uploads: Uploads) -> None:
 
 
 def test_a_commented_header_names_the_columns(uploads: Uploads) -> None:
-    table = _load(uploads, "#chrom\tstart\nchr1\t5\nchr2\t6\n", "t.bed")
+    table = _load(uploads, "#chrom\tstart\nchr1\t5\nchr2\t6\n", "t.tsv")
     assert list(table.columns) == ["chrom", "start"]
 
 
