@@ -198,9 +198,11 @@ def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> F
     if (json := plaintext.sniff_json(start)) is not None:
         return _type_of_json(json, start, said)
     unmarked = [t for t in said if _is_unmarked(t)]
-    if unmarked or matching or said:
+    # Where a name is a generic one as well, a type whose marks are missing isn't what it says.
+    vague = [t for t in named if t.is_generic]
+    if unmarked or matching or (said and not vague):
         return (unmarked or matching or said)[0]
-    return _type_of_plain_text(text, named)
+    return _type_of_plain_text(text, vague or named)
 
 
 def _guess(start: str) -> FileType | None:
