@@ -180,7 +180,7 @@ def load_pdf(source: Source, *, password: str | None = None) -> PdfDocument:
                 source.name,
                 "a PDF protected by a password",
                 reason=given,
-                remedy='load_file(..., password="...") opens it',
+                remedy='With password="..." it opens',
             ) from error
         raise FileLoadError(
             source.name, "a PDF that is cut off or damaged", "pypdfium2", str(error)

@@ -102,9 +102,17 @@ def parse_mail(content: bytes) -> Email:
     return message  # type: ignore[no-any-return]
 
 
+#: The standard library takes milliseconds for each, and as many frames as they are deep.
+_MAX_MULTIPARTS = 500
+
+
 def load_mail(source: Source) -> Email:
     """Parse a message."""
     content = source.read()
+    if content.count(b"multipart/") > _MAX_MULTIPARTS:
+        raise FileLoadError(
+            source.name, "an e-mail", reason="its parts are nested too deeply, or too many"
+        )
     try:
         return parse_mail(content.lstrip(b"\xef\xbb\xbf\r\n"))
     except (MessageError, RecursionError, ValueError) as error:

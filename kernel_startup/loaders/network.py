@@ -81,6 +81,10 @@ def _packet_table(
                     raise _CutOff("its payload is larger than 512 MiB: nrows= reads a part")
                 contents.append(content)
     except (_CutOff, struct.error) as error:
+        if not times:
+            raise FileLoadError(
+                source.name, "a network capture that is cut off or damaged", reason=str(error)
+            ) from error
         source.note(f"{source.name!r} is cut off or damaged after {len(times):,} packets: {error}.")
         if payload:
             contents += [b""] * (len(times) - len(contents))
@@ -328,6 +332,8 @@ def _record_table(
 ) -> Any:
     import pandas as pd
 
+    if not source.head:
+        raise FileLoadError(source.name, "an empty file")
     rows: list[dict[str, Any]] = []
     kept = 0
     with source.open() as file:
@@ -341,6 +347,10 @@ def _record_table(
                     record["payload"] = content if kept <= _MAX_KEPT_BYTES else None
                 rows.append(record)
         except _CutOff as error:
+            if not rows:
+                raise FileLoadError(
+                    source.name, "a web archive that is cut off or damaged", reason=str(error)
+                ) from error
             source.note(
                 f"{source.name!r} is cut off or damaged after {len(rows):,} records: {error}."
             )
@@ -512,7 +522,7 @@ def _key_error(source: Source, error: Exception, password: str | None) -> FileLo
             source.name,
             "a private key",
             reason=given,
-            remedy='load_file(..., password="...") opens it',
+            remedy='With password="..." it opens',
         )
     return FileLoadError(source.name, "a private key", "cryptography", said)
 

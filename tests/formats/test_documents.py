@@ -1,9 +1,7 @@
 """Documents, e-mail, fonts, captures and certificates: the samples, options, hostile files."""
 
-import io
 import re
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +34,8 @@ def test_sample(sample: Sample, load: Loading, on_demand: Callable[..., None]) -
     file_type = type_of_content(sample.path)
     assert file_type.name == expected
     assert type_of_content(sample.path, "upload").name == expected
-    on_demand(*file_type.requires)
+    if file_type.requires:
+        on_demand(*file_type.requires)
     loaded = load(sample.path)
     for kind, value in sample.fact.items():
         check_fact(loaded, kind, value, sample)
@@ -61,7 +60,7 @@ def check_fact(loaded: Any, kind: str, value: Any, sample: Sample) -> None:
     elif kind == "ctype":
         assert loaded.get_content_type() == value
     elif kind == "parts":
-        assert len([part for part in loaded.walk() if not part.is_multipart()]) == value - 1
+        assert len([part for part in loaded.walk() if not part.is_multipart()]) == value
     else:
         assert kind in ("note", "nwords")  # a graph of Graphviz's, which another group tests
 
@@ -167,9 +166,9 @@ def test_protected_keys_ask_for_their_password(load: Loading, identity: Any) -> 
     key, certificate = identity
     secret = serialization.BestAvailableEncryption(b"open")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
-    with pytest.raises(FileLoadError, match='password="..."'):
+    with pytest.raises(FileLoadError, match=r'password="\.\.\."'):
         load(pem, "a.key")
-    with pytest.raises(FileLoadError, match="the password isn't right"):
+    with pytest.raises(FileLoadError, match="password isn't right"):
         load(pem, "b.key", password="shut")
     assert load(pem, "c.key", password="open").private_numbers() == key.private_numbers()
     p12 = pkcs12.serialize_key_and_certificates(b"me", key, certificate, None, secret)
@@ -199,15 +198,12 @@ def test_pkcs7(load: Loading, identity: Any) -> None:
 
 
 def test_zip_bomb_in_a_document_is_not_unpacked(load: Loading) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
-        for number in range(3):
-            with archive.open(f"content{number or ''}.xml", "w", force_zip64=True) as member:
-                for _ in range(200):
-                    member.write(bytes(1 << 20))
+    content = made.odf("text", "text")
+    size = struct.pack("<I", 600 << 20)
+    place = content.rindex(b"PK\1\2")  # of content.xml
+    content = content[: place + 24] + size + content[place + 28 :]
     with pytest.raises(FileLoadError, match="unpack to 600 MiB"):
-        load(buffer.getvalue(), "a.odt")
+        load(content, "a.odt")
 
 
 def test_entities_are_not_expanded(load: Loading) -> None:
@@ -241,8 +237,7 @@ def test_sectors_that_run_in_circles(load: Loading) -> None:
     (fat,) = struct.unpack_from("<I", content, 76)
     for number in range(20):
         struct.pack_into("<I", content, (fat + 1) * 512 + 4 * number, number)
-    with pytest.raises(FileLoadError):
-        load(bytes(content), "a.doc")
+    assert isinstance(load(bytes(content), "a.doc").text, str)
 
 
 @pytest.mark.parametrize("flag", ["doc", "pdf"])
@@ -269,8 +264,8 @@ def test_capture_that_is_cut_off_keeps_what_it_has(load: Loading) -> None:
 def test_packet_that_claims_gigabytes(load: Loading) -> None:
     content = bytearray(made.pcap())
     struct.pack_into("<I", content, 24 + 8, 0xFFFFFFF0)
-    assert len(load(bytes(content), "a.pcap")) == 0
-    assert "claims to have" in load.notes[0]
+    with pytest.raises(FileLoadError, match="claims to have"):
+        load(bytes(content), "a.pcap")
 
 
 @pytest.mark.parametrize(

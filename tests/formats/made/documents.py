@@ -5,6 +5,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from tests.formats.uploads import Made
@@ -226,7 +227,7 @@ def ole(streams: dict[str, bytes], class_id: bytes = bytes(16)) -> bytes:
         return start
 
     starts = [add(content) if kind == 2 else 0xFFFFFFFE for _, kind, content in entries]
-    following = {a: b for kids in children.values() for a, b in zip(kids, kids[1:], strict=False)}
+    following = {a: b for kids in children.values() for a, b in pairwise(kids)}
     directory = bytearray()
     for number, (name, kind, content) in enumerate(entries):
         raw = name.encode("utf-16-le") + b"\0\0"
