@@ -10,8 +10,9 @@ from kernel_startup.loaders.described import source_info
 from kernel_startup.source import Source
 
 _MAX_SHOWN = 30
-#: A view can ask for rows without end; a table may have as many as its file holds.
-_MAX_VIEW_ROWS = 5_000_000
+#: A view can ask for rows without end: it gets no more than this or the file's size in bytes,
+#: more than any table can have.
+_MIN_ROWS = 1_000_000
 _BATCH_ROWS = 50_000
 #: Counting the rows of a big table reads all of it: after so many steps it is left.
 _COUNT_STEPS = 200
@@ -71,7 +72,17 @@ def _quoted(name: str) -> str:
 class SQLiteDatabase(Database):
     """An SQLite database, opened for reading only."""
 
+    max_rows = _MIN_ROWS
+
+    def __getitem__(self, table: str) -> Any:
+        if table not in self.tables:
+            return super().__getitem__(table)
+        return self._run(f"SELECT * FROM {_quoted(table)}", (), self.max_rows)
+
     def sql(self, query: str, parameters: Any = ()) -> Any:
+        return self._run(query, parameters, None)
+
+    def _run(self, query: str, parameters: Any, limit: int | None) -> Any:
         import sqlite3
 
         import pandas as pd
@@ -83,15 +94,17 @@ class SQLiteDatabase(Database):
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 parts.append(pd.DataFrame(rows, columns=names))
                 count += len(rows)
-                if count >= _MAX_VIEW_ROWS * 10:
-                    raise FileLoadError(self._name, f"a query of more than {count:,} rows")
+                if limit is not None and count > limit:
+                    raise FileLoadError(
+                        self._name,
+                        f"an SQLite database with a view of more than {limit:,} rows",
+                        remedy=".sql(query) with a LIMIT reads some of them",
+                    )
         except sqlite3.DatabaseError as error:
             raise _broken(self._name, error) from error
         if not parts:
             return pd.DataFrame(columns=names)
-        if len(parts) == 1:
-            return parts[0]
-        return pd.concat([p for p in parts], ignore_index=True)
+        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
     def count(self, table: str) -> int | None:
         import sqlite3
@@ -140,6 +153,7 @@ def load_sqlite(source: Source, *, table: str | None = None) -> Any:
     if wal and any(p.name == f"{source.name}-wal" and p.stat().st_size for p in source.neighbours):
         source.note(f"{source.name!r}: what its write-ahead log holds isn't read.")
     database = SQLiteDatabase(source.name, "SQLite database", connection, tables)
+    database.max_rows = max(path.stat().st_size, _MIN_ROWS)
     return database if table is None else database[table]
 
 

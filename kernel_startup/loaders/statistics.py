@@ -191,7 +191,8 @@ def _read_r(source: Source) -> Any:
 
     content = source.read()
     try:
-        parsed = rdata.parser.parse_data(content)
+        extension = ".rds" if source.head[:2] in (b"X\n", b"A\n") else ".rda"
+        parsed = rdata.parser.parse_data(content, extension=extension)
         return rdata.conversion.convert(parsed)
     except (RecursionError, MemoryError) as error:
         raise FileLoadError(source.name, "R objects that are nested too deeply or lie") from error
