@@ -15,7 +15,7 @@ _MAX_SHOWN = 30
 _MIN_ROWS = 1_000_000
 _BATCH_ROWS = 50_000
 #: Counting the rows of a big table reads all of it: after so many steps it is left.
-_COUNT_STEPS = 200
+_COUNT_STEPS = 50
 _STEP_INSTRUCTIONS = 100_000
 
 

@@ -390,22 +390,24 @@ def _octave_value(lines: list[str], at: int, depth: int = 0) -> tuple[Any, int]:
 def _octave_parts(
     lines: list[str], at: int, head: dict[str, str], kind: str, depth: int
 ) -> tuple[Any, int]:
-    """A cell array or a structure: named values up to the blank lines that end it."""
+    """A cell array or a structure: as many named values as it says it has."""
     names, values = [], []
+    wanted = int(head.get("rows", 1)) * int(head.get("columns", 1)) if kind == "cell" else 0
+    if "length" in head:
+        wanted = int(head["length"])
     while at < len(lines):
         match = _OCTAVE_HEAD.match(lines[at])
+        if match and match[1] == "length" and not values:
+            wanted = int(match[2])
         if match and match[1] == "name":
-            if depth == 0 and kind == "cell" and match[2].strip() != "<cell-element>":
+            if len(values) >= wanted:
                 break
             value, at = _octave_value(lines, at + 1, depth + 1)
             names.append(match[2].strip())
             values.append(value)
-        elif match or (not lines[at].strip() and at + 1 < len(lines) and lines[at + 1].strip()):
-            at += 1
-        elif not lines[at].strip():
-            at += 1
-            break
         else:
+            at += 1  # dimensions, and blank lines between
+        if values and len(values) >= wanted:
             break
     return (values if kind == "cell" else dict(zip(names, values, strict=True))), at
 

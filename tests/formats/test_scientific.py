@@ -42,6 +42,8 @@ def test_sample_loads(sample: Sample, load: Loading, on_demand: Callable[..., No
     assert type(found).__name__ == _CLASSES.get(sample.extension, "DataFrame")
     for fact, value in sample.fact.items():
         assert _FACTS[fact](found, sample) == value, fact
+    if hasattr(found, "close"):
+        found.close()
 
 
 _CLASSES = {
@@ -284,6 +286,7 @@ def test_endless_view_of_a_database_is_no_trap(load: Loading) -> None:
 
     database = load(by_path(write, ".db"), "a.db")
     assert "endless: ? rows" in repr(database)
+    database.max_rows = 1000
     with pytest.raises(FileLoadError, match="a view of more than"):
         database["endless"]
 
