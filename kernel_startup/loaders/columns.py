@@ -154,32 +154,41 @@ _ECSV_TYPES = {
 def load_ecsv(source: Source, *, columns: list[str] | None = None, nrows: int | None = None) -> Any:
     """Read astropy's enhanced CSV, whose comments tell the columns' types."""
     import pandas as pd
-    import yaml
 
     text = decode(source, "utf-8-sig")
     lines = text.splitlines()
     notes = [line[1:].removeprefix(" ") for line in lines if line.startswith("#")]
-    try:
-        # Tags such as !astropy.units.Unit say things that no table needs.
-        written = re.sub(r"(?<=[:\-,\[{] )![\w./!-]+", "", "\n".join(notes[2:]))
-        said = yaml.safe_load(written) or {}
-        fields = [field for field in said.get("datatype", []) if isinstance(field, dict)]
-        delimiter = str(said.get("delimiter", " "))
-    except (yaml.YAMLError, AttributeError, RecursionError):
-        fields, delimiter = [], " "
+    stated = next((m[1] for n in notes if (m := re.match(r"delimiter: ['\"]?(.)", n))), " ")
+    fields = _ecsv_fields(notes)
     table: pd.DataFrame = pd.read_csv(
         io.StringIO("\n".join(line for line in lines if not line.startswith("#"))),
-        sep=delimiter if len(delimiter) == 1 else " ",
-        dtype={str(f.get("name")): "str" for f in fields},
+        sep=stated,
+        dtype=dict.fromkeys(fields, "str"),
         keep_default_na=False,
         na_values=[""],
         nrows=nrows,
     )
-    for field in fields:
-        name, kind = str(field.get("name")), str(field.get("datatype"))
+    for name, kind in fields.items():
         if name in table.columns and kind in _ECSV_TYPES and kind != "string":
             table[name] = _as_type(table[name], _ECSV_TYPES[kind])
     return table if columns is None else table[columns]
+
+
+def _ecsv_fields(notes: list[str]) -> dict[str, str]:
+    """The columns and their types, of the YAML in an ECSV file's comments."""
+    items: list[str] = []
+    for note in notes:
+        if note.startswith("- "):
+            items.append(note)
+        elif note.startswith(" ") and items:
+            items[-1] += note
+    fields = {}
+    for item in items:
+        name = re.search(r"\bname: *(?:'((?:[^']|'')*)'|\"([^\"]*)\"|([^,}\s]+))", item)
+        kind = re.search(r"\bdatatype: *(\w+)", item)
+        if name is not None and kind is not None:
+            fields[next(part for part in name.groups() if part is not None)] = kind[1]
+    return fields
 
 
 def _as_type(column: "pd.Series[Any]", kind: str) -> Any:

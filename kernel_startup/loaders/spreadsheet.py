@@ -200,7 +200,7 @@ def _needs_password(source: Source, password: str | None) -> FileLoadError:
     return FileLoadError(
         source.name,
         "a workbook protected by a password",
-        remedy='password="..." opens it; or save it without one and upload it again',
+        remedy='Open it with password="...", or save it without one and upload it again',
     )
 
 

@@ -324,7 +324,7 @@ TYPES = (
         streams=("StarCalcDocument",),
     ),
     _sheet(
-        "dif",
+        "dif-table",
         "Data Interchange Format",
         "dif",
         "text/x-dif",

@@ -151,7 +151,8 @@ def _excel_xml() -> bytes:
 
 def _gnumeric() -> bytes:
     cells = "".join(
-        f'<gnm:Cell Row="{r}" Col="{c}" ValueType="{40 if isinstance(v, int) else 60}">{v}</gnm:Cell>'
+        f'<gnm:Cell Row="{r}" Col="{c}" ValueType="{40 if isinstance(v, int) else 60}">'
+        f"{v}</gnm:Cell>"
         for r, row in enumerate(_ROWS)
         for c, v in enumerate(row)
     )
@@ -430,7 +431,7 @@ MADE = (
     Made("wq2", "cities.wq2", _quattro(0x5121), _is_cities),
     Made("wb1", "cities.wb1", _quattro(0x1001), _is_cities),
     Made("wb2", "cities.wb2", _quattro(0x1002), _is_cities),
-    Made("dif", "cities.dif", _dif, _is_cities),
+    Made("dif-table", "cities.dif", _dif, _is_cities),
     Made("slk", "cities.slk", _sylk, _is_cities),
     Made("ofx", "bank.ofx", _text(_OFX), _is_bank),
     Made("qfx", "bank.qfx", _text(_OFX), _is_bank, nameless=False),
