@@ -211,7 +211,8 @@ def is_onnx(source: Source) -> bool:
 
 def _protobuf_fields(head: bytes, allowed: dict[int, int]) -> list[int]:
     """The fields of the message as far as the head goes; none if one isn't allowed."""
-    fields, at = [], 0
+    fields: list[int] = []
+    at = 0
     while at < len(head) and len(fields) < 50:
         key, at = _varint(head, at)
         field, wire = key >> 3, key & 7

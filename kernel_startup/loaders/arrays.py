@@ -14,7 +14,7 @@ _MAX_BYTES = 8 << 30
 _MAX_RECORDS = 1_000_000
 
 
-def load_npy(source: Source, *, mmap_mode: str | None = None) -> Any:
+def load_npy(source: Source, *, mmap_mode: Any = None) -> Any:
     """Read a NumPy array; mmap_mode="r" leaves it on disk."""
     import numpy as np
 

@@ -205,17 +205,6 @@ def _wfdb_samples(source: Source, content: bytes, form: str) -> Any:
     )
 
 
-def _mne(source: Source, reader: str, suffix: str) -> Any:
-    import importlib
-
-    import mne
-
-    with mne.use_log_level("ERROR"):
-        return getattr(importlib.import_module("mne.io"), reader)(
-            str(source.as_path(suffix)), preload=False
-        )
-
-
 def load_eeglab(source: Source) -> Any:
     """Read an EEGLAB dataset to mne's Raw, or its Epochs."""
     import mne
@@ -252,7 +241,10 @@ def load_fif(source: Source) -> Any:
 
 def load_gdf(source: Source) -> Any:
     """Open a GDF recording: mne's Raw."""
-    return _mne(source, "read_raw_gdf", ".gdf")
+    import mne
+
+    with mne.use_log_level("ERROR"):
+        return mne.io.read_raw_gdf(str(source.as_path(".gdf")), preload=False)
 
 
 def load_brainvision(source: Source) -> Any:

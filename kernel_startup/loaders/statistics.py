@@ -150,13 +150,14 @@ def load_dta(
             columns=columns,
         ) as reader,
     ):
-        table = reader.read(nrows)
-        labels = {k: v for k, v in reader.variable_labels().items() if v}
+        stata: Any = reader
+        table = stata.read(nrows)
+        labels = {k: v for k, v in stata.variable_labels().items() if v}
         values = {
             name: {_plain(code): label for code, label in codes.items()}
-            for name, codes in reader.value_labels().items()
+            for name, codes in stata.value_labels().items()
         }
-        told = {"file_label": reader.data_label, "column_labels": labels, "value_labels": values}
+        told = {"file_label": stata.data_label, "column_labels": labels, "value_labels": values}
     table.attrs.update({name: value for name, value in told.items() if value})
     return table
 
@@ -391,7 +392,8 @@ def _octave_parts(
     lines: list[str], at: int, head: dict[str, str], kind: str, depth: int
 ) -> tuple[Any, int]:
     """A cell array or a structure: as many named values as it says it has."""
-    names, values = [], []
+    names: list[str] = []
+    values: list[Any] = []
     wanted = int(head.get("rows", 1)) * int(head.get("columns", 1)) if kind == "cell" else 0
     if "length" in head:
         wanted = int(head["length"])
