@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from kernel_startup.source import Source
 
-_LOOKED_AT = 6_000
+_LOOKED_AT = 4_000
 #: What `_SIGNS` must add up to.
 _ENOUGH = 4
 #: How often one sign counts.
@@ -78,14 +78,14 @@ _STARTS = (
     (r"<script\b[^>]{0,200}\bsetup\b|<template>\s*<[\s\S]{0,5000}?</template>\s*<script", "vue"),
     (r"syntax\s*=\s*[\"']proto[23][\"']\s*;", "proto"),
     (r"#VRML V", "text"),
-    (r"(?:\s*//[^\n]*\n|\s*/\*[\s\S]{0,3000}?\*/|\s)*?cmake_minimum_required\s*\(", "cmake"),
-    (r"(?:\s*#[^\n]*\n|\s)*?cmake_minimum_required\s*\(", "cmake"),
+    (r"cmake_minimum_required\s*\(", "cmake"),
+    (r"cmake_minimum_required\s*\(", "cmake"),
     (
-        r"(?:#[^\n]*\n|\s)*?FROM\s+[\w./:@${}-]+(?:\s+AS\s+\w+)?\s*\n[\s\S]*?"
+        r"FROM\s+[\w./:@${}-]+(?:\s+AS\s+\w+)?\s*\n[\s\S]*?"
         r"^(?:RUN|CMD|COPY|ENTRYPOINT|WORKDIR|ENV|ADD)\s",
         "dockerfile",
     ),
-    (r"(?:%[^\n]*\n|\s)*?\\(?:documentclass|documentstyle|NeedsTeXFormat)\b", "tex"),
+    (r"\\(?:documentclass|documentstyle|NeedsTeXFormat)\b", "tex"),
     (
         r"%%\{init:|(?:graph|flowchart)\s+(?:TD|TB|BT|RL|LR)\b|sequenceDiagram\s*\n"
         r"|classDiagram(?:-v2)?\s*\n|stateDiagram(?:-v2)?\s*\n|erDiagram\s*\n|gantt\s*\n",
@@ -96,11 +96,11 @@ _STARTS = (
     (r"\(module\b[\s\S]{0,3000}?\((?:func|import|export|memory|type)\b", "wat"),
     (r"; ModuleID = |source_filename = \"", "llvm"),
     (
-        r"(?:\s*//[^\n]*\n|\s)*?(?:// SPDX-License-Identifier:[^\n]*\n\s*)?pragma solidity\b",
+        r"pragma solidity\b",
         "solidity",
     ),
-    (r"(?:--[^\n]*\n|\s)*?(?:library ieee;|entity\s+\w+\s+is\b)", "vhdl"),
-    (r"(?:;;;[^\n]*\n|\s)*?\(defpackage\b|;;; ?-\*-.{0,80}[Ll]isp", "lisp"),
+    (r"(?:library ieee;|entity\s+\w+\s+is\b)", "vhdl"),
+    (r"\(defpackage\b|;;; ?-\*-.{0,80}[Ll]isp", "lisp"),
     (r";;; \S+\.el --- ", "elisp"),
     (r"\(ns\s+[\w.-]+", "clojure"),
     (r"=(?:pod|head1|encoding)\b", "perl"),
@@ -114,32 +114,32 @@ _C_LIKE = (
 #: type -> (sign, weight): found anywhere, or at the beginning of a line ("^").
 _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
     "python": (
-        (r"^\s*(?:async )?def \w+\([^\n]*\)(?: ?->[^\n]+)?:", 3),
-        (r"^\s*class \w+(?:\([\w., =]*\))?:", 2),
+        (r"^[ \t]*+(?:async )?def \w+\([^\n]*\)(?: ?->[^\n]+)?:", 3),
+        (r"^[ \t]*+class \w+(?:\([\w., =]*\))?:", 2),
         (r"^(?:from [\w.]+ import [\w*(]|import [\w.]+(?: as \w+)?(?:, [\w.]+)*$)", 2),
         (r"^if __name__ == ", 4),
-        (r"^\s*(?:elif .+|except(?: .+)?|try|with .+ as \w+|for \w+(?:, ?\w+)* in .+):$", 2),
-        (r"^\s*(?:print\(|return\b|self\.\w+)", 1),
+        (r"^[ \t]*+(?:elif .+|except(?: .+)?|try|with .+ as \w+|for \w+(?:, ?\w+)* in .+):$", 2),
+        (r"^[ \t]*+(?:print\(|return\b|self\.\w+)", 1),
     ),
     "javascript": (
-        (r"^\s*(?:const|let) (?:\w+|\{[^}\n]+\}|\[[^\]\n]+\]) = ", 2),
+        (r"^[ \t]*+(?:const|let) (?:\w+|\{[^}\n]+\}|\[[^\]\n]+\]) = ", 2),
         (r"\brequire\([\"'][\w./@-]+[\"']\)", 3),
-        (r"^\s*(?:export )?(?:default )?(?:async )?function\s*\*?\s*\w*\([^)\n]*\) \{", 2),
+        (r"^[ \t]*+(?:export )?(?:default )?(?:async )?function\s*\*?\s*\w*\([^)\n]*\) \{", 2),
         (r"^import .{1,200} from [\"'][\w./@-]+[\"'];?$|^import [\"'][\w./@-]+[\"'];?$", 3),
         (r"\bmodule\.exports\b|^export (?:default|const|function|class) ", 3),
         (r"\)? => [{(]|\bconsole\.log\(|\bdocument\.\w+|\bwindow\.\w+|===", 1),
         (r"^['\"]use strict['\"];?$|^\(function ?\(|\}\)\(\);$", 3),
-        (r"^\s*var \w+ = ", 2),
-        (r"^\s*(?:if|for|while) \(.*\) \{$", 1),
+        (r"^[ \t]*+var \w+ = ", 2),
+        (r"^[ \t]*+(?:if|for|while) \(.*\) \{$", 1),
     ),
     "typescript": (
-        (r"^\s*(?:export )?(?:interface|enum|declare \w+|type) \w+(?:<[^>\n]+>)?\s*[={]", 4),
+        (r"^[ \t]*+(?:export )?(?:interface|enum|declare \w+|type) \w+(?:<[^>\n]+>)? *[={]", 4),
         (
-            r"^\s*(?:export )?(?:const|let|function|async function) \w+[^=\n]{0,80}"
+            r"^[ \t]*+(?:export )?(?:const|let|function|async function) \w+[^=\n]{0,80}"
             r": (?:string|number|boolean|void|any|unknown|\w+\[\])\b",
             4,
         ),
-        (r"^\s*(?:private|public|protected|readonly) \w+[?!]?: \w", 4),
+        (r"^[ \t]*+(?:private|public|protected|readonly) \w+[?!]?: \w", 4),
         (r"^import (?:type )?.{1,200} from [\"'][\w./@-]+[\"'];?$", 2),
         (r"\(\w+\??: \w+", 2),
     ),
@@ -147,7 +147,7 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^package [\w.]+;", 3),
         (r"^import (?:static )?(?:java|javax|org|com|net|android)\.[\w.*]+;", 3),
         (
-            r"^\s*(?:public|private|protected) (?:static |final |abstract )*"
+            r"^[ \t]*+(?:public|private|protected) (?:static |final |abstract )*"
             r"(?:class|interface|enum|record) \w+",
             3,
         ),
@@ -156,9 +156,9 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
     ),
     "csharp": (
         (r"^using (?:static )?[A-Z][\w.]+;", 3),
-        (r"^\s*namespace [A-Z][\w.]+\s*(?:;|\{|$)", 3),
+        (r"^[ \t]*+namespace [A-Z][\w.]+\s*(?:;|\{|$)", 3),
         (
-            r"^\s*(?:public|internal|private)(?: \w+)* (?:class|struct|enum) \w+\s*(?::|$)",
+            r"^[ \t]*+(?:public|internal|private)(?: \w+)* (?:class|struct|enum) \w+\s*(?::|$)",
             2,
         ),
         (r"\{ get; (?:private )?set; \}|\bConsole\.Write", 3),
@@ -168,7 +168,10 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^#\s*include\s*(?:<[\w/.]+\.h>|\"[\w/.-]+\.h\")", 3),
         (_C_LIKE + r"[ *]+\w+\([^;\n]*\)?\s*\{?$", 2),
         (r"^#\s*(?:ifndef|ifdef|define|endif|pragma)\b", 2),
-        (r"^\s*(?:typedef |static )?struct \w*\s*\{?$|\bprintf\(|\bmalloc\(|\bsizeof\(|->\w+", 1),
+        (
+            r"^[ \t]*+(?:typedef |static )?struct \w* ?\{?$|\bprintf\(|\bmalloc\(|\bsizeof\(|->\w+",
+            1,
+        ),
     ),
     "cpp": (
         (
@@ -177,11 +180,11 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
             6,
         ),
         (r"\bstd::\w+", 3),
-        (r"^\s*using namespace \w+;", 5),
-        (r"^\s*template\s*<", 3),
-        (r"^\s*namespace \w+(?:::\w+)*\s*\{", 3),
-        (r"^\s*(?:public|private|protected):\s*$", 4),
-        (r"^\s*class \w+(?: final)?(?: : public \w+)?\s*\{?$", 2),
+        (r"^[ \t]*+using namespace \w+;", 5),
+        (r"^[ \t]*+template\s*<", 3),
+        (r"^[ \t]*+namespace \w+(?:::\w+)*\s*\{", 3),
+        (r"^[ \t]*+(?:public|private|protected):\s*$", 4),
+        (r"^[ \t]*+class \w+(?: final)?(?: : public \w+)?\s*\{?$", 2),
         (r"^#\s*include\s*[<\"]", 2),
         (r"\w::~?\w+\([^;\n]*\)", 2),
     ),
@@ -190,69 +193,72 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^@(?:interface|implementation|protocol|property|end)\b", 3),
     ),
     "go": (
-        (r"\A(?:\s*//[^\n]*\n|\s*/\*[^*]{0,4000}\*/|\s)*package \w+\s*$", 3),
+        (r"^package [a-z]\w*$", 3),
         (r"^func (?:\(\w+ \*?\w+\) )?\w+\(", 3),
         (r"^import \(|^import \"", 2),
         (r":= |\bfmt\.\w+\(|^type \w+ (?:struct|interface) \{", 1),
     ),
     "rust": (
-        (r"^\s*(?:pub(?:\(crate\))? )?(?:async |unsafe )?fn \w+(?:<[^>\n]+>)?\(", 3),
+        (r"^[ \t]*+(?:pub(?:\(crate\))? )?(?:async |unsafe )?fn \w+(?:<[^>\n]+>)?\(", 3),
         (r"^use (?:std|crate|super|self|\w+)(?:::\{?\w+)+", 3),
         (r"\blet mut \w+|\bprintln!\(|^#!?\[\w+|\bimpl(?:<[^>]*>)? \w+|&mut |\bunwrap\(\)", 2),
-        (r"^\s*(?:pub )?(?:struct|enum|trait|mod) \w+", 1),
+        (r"^[ \t]*+(?:pub )?(?:struct|enum|trait|mod) \w+", 1),
     ),
     "swift": (
         (r"^import (?:Foundation|UIKit|SwiftUI|AppKit|Combine|XCTest)$", 5),
         (
-            r"^\s*(?:public |private |static |override |mutating )*func \w+\([^\n]*\)"
+            r"^[ \t]*+(?:public |private |static |override |mutating )*func \w+\([^\n]*\)"
             r"(?: throws)?(?: -> [^\n]+)? \{",
             3,
         ),
-        (r"\bguard let |\bif let \w+ = |^\s*(?:let|var) \w+(?:: [\w\[\]?:]+)? = ", 1),
+        (r"\bguard let |\bif let \w+ = |^[ \t]*+(?:let|var) \w+(?:: [\w\[\]?:]+)? = ", 1),
     ),
     "kotlin": (
         (
-            r"^\s*(?:override |private |suspend |inline |internal |public )*fun (?:<[^>]+> )?"
+            r"^[ \t]*+(?:override |private |suspend |inline |internal |public )*fun (?:<[^>]+> )?"
             r"(?:\w+\.)?\w+\(",
             3,
         ),
         (r"^package [\w.]+$", 2),
         (r"^import [\w.]+(?:\.\*)?$", 1),
-        (r"^\s*(?:data |sealed |open |abstract )*class \w+|\bval \w+(?:: \w+)? = |\bprintln\(", 1),
+        (
+            r"^[ \t]*+(?:data |sealed |open )*class \w+|\bval \w+(?:: \w+)? = |\bprintln\(",
+            1,
+        ),
     ),
     "scala": (
-        (r"^\s*(?:case )?(?:object|trait) \w+(?: extends \w+[^\n]*)?(?: \{)?$", 3),
+        (r"^[ \t]*+(?:case )?(?:object|trait) \w+(?: extends \w+[^\n]*)?(?: \{)?$", 3),
         (
-            r"^\s*(?:override |private )*def \w+(?:\[[^\]]+\])?(?:\([^\n]*\))?(?:: [^\n=]+)? =",
+            r"^[ \t]*+(?:override |private )*def \w+(?:\[[^\]]+\])?(?:\([^\n]*\))?(?:: [^\n=]+)? =",
             3,
         ),
         (r"^import scala\.|^case class \w+\(", 4),
-        (r"^package [\w.]+$|^\s*val \w+(?:: \w+)? = ", 1),
+        (r"^package [\w.]+$|^[ \t]*+val \w+(?:: \w+)? = ", 1),
     ),
     "php": ((r"<\?php\b", 6),),
     "ruby": (
-        (r"^\s*def (?:self\.)?\w+[?!]?(?:\([^\n)]*\))?$", 2),
-        (r"^\s*end$", 1),
+        (r"^[ \t]*+def (?:self\.)?\w+[?!]?(?:\([^\n)]*\))?$", 2),
+        (r"^[ \t]*+end$", 1),
         (r"^require(?:_relative)? ['\"][\w./-]+['\"]$", 3),
-        (r"^\s*(?:module|class) [A-Z]\w*(?:::\w+)*(?: < [\w:]+)?$", 2),
+        (r"^[ \t]*+(?:module|class) [A-Z]\w*(?:::\w+)*(?: < [\w:]+)?$", 2),
         (r" do \|[\w, ]+\|$|\battr_(?:reader|accessor)\b|\bputs\b", 2),
     ),
     "perl": (
         (r"^use (?:strict|warnings|[A-Z]\w*(?:::\w+)*)(?: [^\n;]*)?;", 3),
-        (r"^\s*my [\$@%(]\w*", 2),
+        (r"^[ \t]*+my [\$@%(]\w*", 2),
         (r"^sub \w+\s*\{?", 2),
         (r"^package \w+(?:::\w+)*;", 2),
         (r"\$\w+->\{|=~ [ms]?/|\bprint \"", 1),
     ),
     "lua": (
-        (r"^\s*local (?:function )?\w+", 2),
-        (r"^\s*function [\w.:]+\([^\n)]*\)$", 2),
-        (r"^\s*end[,)]?$|\bthen$|~= |\.\. ", 1),
-        (r"^\s*local \w+ = require", 3),
+        (r"^[ \t]*+local (?:function )?\w+", 2),
+        (r"^[ \t]*+function [\w.:]+\([^\n)]*\)$", 2),
+        (r"^[ \t]*+end[,)]?$|\bthen$|~= |\.\. ", 1),
+        (r"^[ \t]*+local \w+ = require", 3),
     ),
     "r": (
-        (r"^\s*[\w.]+ <- function\(", 4),
-        (r"^\s*[\w.$]+ <- ", 2),
+        (r"^[ \t]*+[\w.]+ <- function\(", 4),
+        (r"^[ \t]*+[\w.$]+ <- ", 2),
         (r"^(?:library|require|source)\([\w.\"']+\)", 3),
         (r"%>%|\bdata\.frame\(|\bggplot\(|<- c\(", 2),
     ),
@@ -270,113 +276,118 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^main = |<\$>|^data \w+ ?=| >>= ", 1),
     ),
     "ocaml": (
-        (r"^\s*let (?:rec )?\w+(?: [\w()~:]+)* =", 2),
-        (r"^open [A-Z]\w*|;;$|^module [A-Z]\w* =|\bmatch .+ with$|^\s*\| .+ ->", 2),
+        (r"^[ \t]*+let (?:rec )?\w+(?: [\w()~:]+)* =", 2),
+        (r"^open [A-Z]\w*|;;$|^module [A-Z]\w* =|\bmatch .+ with$|^[ \t]*+\| .+ ->", 2),
         (r"\(\*[^*]", 1),
     ),
     "fsharp": (
         (r"^(?:module|namespace) [A-Z][\w.]*$|^open System", 3),
         (r"\|> |\bprintfn \"|\[<EntryPoint>\]", 2),
-        (r"^\s*let (?:rec |mutable )?\w+[^\n]* =$", 1),
+        (r"^[ \t]*+let (?:rec |mutable )?\w+[^\n]* =$", 1),
     ),
     "erlang": (
         (r"^-(?:module|export|behaviou?r|include|record|define)\(", 3),
         (r"^\w+\([^\n]*\)(?: when [^\n]+)? ->", 2),
     ),
     "elixir": (
-        (r"^\s*defmodule [A-Z][\w.]* do$", 5),
-        (r"^\s*defp? \w+[?!]?(?:\([^\n]*\))? do$", 3),
-        (r"\|> |@moduledoc|^\s*end$", 1),
+        (r"^[ \t]*+defmodule [A-Z][\w.]* do$", 5),
+        (r"^[ \t]*+defp? \w+[?!]?(?:\([^\n]*\))? do$", 3),
+        (r"\|> |@moduledoc|^[ \t]*+end$", 1),
     ),
     "clojure": ((r"^\(ns [\w.-]+", 4), (r"^\(defn?-? [\w*?!-]+", 3), (r"\(:require", 3)),
     "lisp": (
         (r"^\((?:defun|defmacro|defvar|defparameter|defclass|in-package|setq) ", 3),
-        (r"^\s*\((?:let|if|cond|format|loop|when) ", 1),
+        (r"^[ \t]*+\((?:let|if|cond|format|loop|when) ", 1),
     ),
     "scheme": ((r"^\(define(?:-syntax|-record-type)? ", 4), (r"\(lambda \(|\(let\*? \(", 1)),
     "dart": (
         (r"^import 'package:[\w/.]+';|^import 'dart:\w+';", 6),
         (r"^(?:Future<.*> |void )main\(", 2),
-        (r"^\s*(?:final|late|const) \w+(?: \w+)? = ", 1),
+        (r"^[ \t]*+(?:final|late|const) \w+(?: \w+)? = ", 1),
     ),
     "zig": ((r"^const std = @import\(\"std\"\);", 6), (r"^(?:pub )?fn \w+\(", 1)),
     "pascal": (
         (r"(?i)^(?:program|unit|library) \w+;", 4),
-        (r"(?i)^\s*(?:begin|end[;.]|var|uses|interface|implementation)\s*$", 2),
-        (r"(?i)^\s*(?:procedure|function) \w+[^\n]*;| := ", 2),
+        (r"(?i)^[ \t]*+(?:begin|end[;.]|var|uses|interface|implementation)\s*$", 2),
+        (r"(?i)^[ \t]*+(?:procedure|function) \w+[^\n]*;| := ", 2),
     ),
     "fortran": (
-        (r"(?i)^\s*(?:program|subroutine|module) \w+(?:\s*\([^\n]*\))?\s*$", 2),
-        (r"(?i)^\s*implicit none\b", 4),
-        (r"(?i)^\s*(?:integer|real|character|logical|double precision)\b[^\n]*(?:::| \w)", 1),
-        (r"(?i)^\s*end (?:program|subroutine|module|function|do|if)\b", 2),
+        (r"(?i)^[ \t]*+(?:program|subroutine|module) \w+(?:\s*\([^\n]*\))?\s*$", 2),
+        (r"(?i)^[ \t]*+implicit none\b", 4),
+        (r"(?i)^[ \t]*+(?:integer|real|character|logical|double precision)\b[^\n]*(?:::| \w)", 1),
+        (r"(?i)^[ \t]*+end (?:program|subroutine|module|function|do|if)\b", 2),
     ),
     "cobol": (
         (r"(?i)^[\s\d]{0,7} *identification division", 5),
         (r"(?i)^[\s\d]{0,7} *(?:procedure|data|environment) division|program-id\.", 4),
     ),
     "ada": (
-        (r"(?i)^\s*with (?:ada|system|interfaces)\.[\w.]+;", 5),
-        (r"(?i)^\s*(?:procedure|package|package body|function) \w+[^\n]* is$", 2),
-        (r"(?i)^\s*end \w+;", 1),
+        (r"(?i)^[ \t]*+with (?:ada|system|interfaces)\.[\w.]+;", 5),
+        (r"(?i)^[ \t]*+(?:procedure|package|package body|function) \w+[^\n]* is$", 2),
+        (r"(?i)^[ \t]*+end \w+;", 1),
     ),
     "verilog": (
-        (r"^\s*module \w+\s*(?:#\(|\(|;)", 3),
-        (r"^\s*(?:input|output|inout|wire|reg|assign|always)\b", 1),
-        (r"^\s*endmodule\b|^`timescale ", 3),
+        (r"^[ \t]*+module \w+\s*(?:#\(|\(|;)", 3),
+        (r"^[ \t]*+(?:input|output|inout|wire|reg|assign|always)\b", 1),
+        (r"^[ \t]*+endmodule\b|^`timescale ", 3),
     ),
     "prolog": (
         (r"^:- (?:module|use_module|dynamic|initialization)\b", 5),
         (r"^\w+\([^\n]*\) :-$", 3),
     ),
     "matlab": (
-        (r"^\s*function (?:\[[^\]\n]+\] ?= ?|\w+ ?= ?)?\w+\s*(?:\([^\n)]*\))?;?\s*$", 2),
-        (r"^\s*%[^\n]*$", 1),
-        (r"^\s*end;?$|\.\*|\bfprintf\(|\bzeros\(|\bdisp\(|^(?:clear|close all|clc)\b", 2),
+        (r"^[ \t]*+function (?:\[[^\]\n]+\] ?= ?|\w+ ?= ?)?\w+\s*(?:\([^\n)]*\))?;?\s*$", 2),
+        (r"^[ \t]*+%[^\n]*$", 1),
+        (r"^[ \t]*+end;?$|\.\*|\bfprintf\(|\bzeros\(|\bdisp\(|^(?:clear|close all|clc)\b", 2),
     ),
     "groovy": (
         (r"^pipeline \{", 4),
-        (r"^\s*(?:stages?|steps|agent)\b[^\n]*\{?", 1),
+        (r"^[ \t]*+(?:stages?|steps|agent)\b[^\n]*\{?", 1),
         (r"^apply plugin: |^plugins \{|^dependencies \{|^repositories \{", 3),
     ),
     "powershell": (
-        (r"(?i)^\s*function [A-Z]\w+-\w+", 4),
-        (r"(?i)^\s*param\s*\(|\[CmdletBinding\(|\[Parameter\(", 3),
+        (r"(?i)^[ \t]*+function [A-Z]\w+-\w+", 4),
+        (r"(?i)^[ \t]*+param\s*\(|\[CmdletBinding\(|\[Parameter\(", 3),
         (r"(?i)\b(?:Write-(?:Host|Output|Verbose)|Get-\w+|Set-\w+|New-Object|Import-Module)\b", 2),
-        (r"^\s*\$\w+ = ", 1),
+        (r"^[ \t]*+\$\w+ = ", 1),
     ),
     "batch": (
         (r"(?i)^@echo off\b", 5),
-        (r"(?i)^\s*(?:rem |set \w+=|goto \w+|if (?:not )?exist |call |pause$|setlocal)", 1),
+        (r"(?i)^[ \t]*+(?:rem |set \w+=|goto \w+|if (?:not )?exist |call |pause$|setlocal)", 1),
         (r"%\w+%|%~\w+", 1),
     ),
     "shell": (
-        (r"^\s*(?:fi|done|esac)$", 2),
-        (r"^\s*if \[\[? .+ \]\]?; ?then$|^\s*if \[\[? .+\]$", 3),
-        (r"^\s*(?:export \w+=|echo ['\"$]|set -[eux]+|source |for \w+ in .+; do)", 1),
-        (r"^\s*(?:function )?\w+ ?\(\) ?\{$", 2),
+        (r"^[ \t]*+(?:fi|done|esac)$", 2),
+        (r"^[ \t]*+if \[\[? .+ \]\]?; ?then$|^[ \t]*+if \[\[? .+\]$", 3),
+        (r"^[ \t]*+(?:export \w+=|echo ['\"$]|set -[eux]+|source |for \w+ in .+; do)", 1),
+        (r"^[ \t]*+(?:function )?\w+ ?\(\) ?\{$", 2),
         (r"\$\{?\w+\}?", 1),
     ),
     "sql": (
         (
-            r"(?i)^\s*create (?:or replace )?(?:temporary )?(?:table|view|index|database|schema"
+            r"(?i)^[ \t]*+create (?:or replace )?(?:temporary )?(?:table|view|index|database|schema"
             r"|function|procedure|trigger)\b",
             4,
         ),
         (
-            r"(?i)^\s*(?:insert into \S+|drop table\b|alter table \S+|update \S+ set\b"
+            r"(?i)^[ \t]*+(?:insert into \S+|drop table\b|alter table \S+|update \S+ set\b"
             r"|delete from \S+)",
             4,
         ),
-        (r"(?i)^\s*select\b[\s\S]{1,500}?\bfrom\s+[\w.\"`\[]+", 4),
-        (r"(?i)^\s*with \w+ as \(\s*$", 3),
+        (r"(?i)^[ \t]*+select\b[^;]{1,300}?\bfrom\s+[\w.\"`\[]", 4),
+        (r"(?i)^[ \t]*+with \w+ as \(\s*$", 3),
         (r"(?i)^(?:begin|commit|set [\w.]+ ?=[^\n]*|use \w+);", 2),
     ),
+    "sas": (
+        (r"(?i)^[ \t]*+proc \w+[^;\n]*;", 3),
+        (r"(?i)^[ \t]*+(?:run|quit);", 2),
+        (r"(?i)^[ \t]*+data [\w.]+;|^%(?:macro|let) ", 3),
+    ),
     "css": (
-        (r"^\s*[\w.#:*>\[\]=\"', -]+\{\s*$\s*(?:--)?[\w-]+\s*:\s*[^;{}\n]+;", 3),
+        (r"^[ \t]*+[\w.#:*>\[\]=\"', -]+\{\n[ \t]*+(?:--)?[\w-]+\s*:\s*[^;{}\n]+;", 3),
         (r"^@(?:media|import|charset|font-face|keyframes)\b", 3),
         (
-            r"^\s*(?:color|margin|padding|font(?:-\w+)?|display|width|height|border|background)"
+            r"^[ \t]*+(?:color|margin|padding|font(?:-\w+)?|display|width|height|border|background)"
             r"(?:-\w+)?\s*:\s*[^;{}\n]+;",
             1,
         ),
@@ -390,15 +401,15 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^[\w.]+\s*[:?+]?=\s*\S|\$\(\w+\)|\$[@<^]", 1),
     ),
     "tex": (
-        (r"^\s*\\(?:begin|end)\{\w+\*?\}", 2),
+        (r"^[ \t]*+\\(?:begin|end)\{\w+\*?\}", 2),
         (r"\\(?:section|chapter|usepackage|newcommand|input|cite|ref|label|textbf|emph)\b", 2),
     ),
     "asm": (
         (
-            r"(?i)^\s*(?:mov[lqbw]?|push[lq]?|pop[lq]?|lea[lq]?|call|jmp|ret|xor[lq]?|int)\s+[%$\w\[]",
+            r"(?i)^[ \t]*+(?:mov[lqbw]?|push[lq]?|pop[lq]?|lea[lq]?|call|jmp|ret)\s+[%$\w\[]",
             1,
         ),
-        (r"(?i)^\s*\.?(?:section|globl|global|text|data)\b", 2),
+        (r"(?i)^[ \t]*+\.?(?:section|globl|global|text|data)\b", 2),
         (r"%[er][abcd]x|%[er]sp|\b[er][abcd]x\b", 2),
     ),
     "graphql": (
@@ -407,14 +418,14 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^(?:query|mutation|subscription|fragment|schema|scalar)\b", 2),
     ),
     "vim": (
-        (r"^\s*(?:set|let g:|nnoremap|inoremap|autocmd|au |syntax|Plug ) ?", 1),
-        (r"^\s*(?:endfunction|endif|function!)\b|^\" ", 2),
+        (r"^[ \t]*+(?:set|let g:|nnoremap|inoremap|autocmd|au |syntax|Plug ) ?", 1),
+        (r"^[ \t]*+(?:endfunction|endif|function!)\b|^\" ", 2),
         (r"^let g:\w+", 3),
     ),
     "gcode": ((r"^(?:N\d+ )?G[0-9]{1,2}(?: [XYZEFIJ]-?[\d.]+)+", 2), (r"^M\d{1,3}\b", 2)),
     "nginx": (
-        (r"^\s*(?:server|location [^\n{]+|http|upstream \w+|events) ?\{", 2),
-        (r"^\s*(?:listen|server_name|proxy_pass|root) [^\n;]+;", 2),
+        (r"^[ \t]*+(?:server|location [^\n{]+|http|upstream \w+|events) ?\{", 2),
+        (r"^[ \t]*+(?:listen|server_name|proxy_pass|root) [^\n;]+;", 2),
     ),
     "markdown": (
         (r"^#{1,6} \S[^\n]*$", 1),
@@ -452,13 +463,29 @@ def guess_type(text: str) -> str | None:
     if text.startswith("#!") and (shebang := _SHEBANG.match(text)):
         program = shebang.group(1)
         return next((t for p, t in _INTERPRETERS if re.fullmatch(p, program)), None)
-    text = text[:_LOOKED_AT].replace("\r\n", "\n")
+    text = _WIDE.sub("    ", text[:_LOOKED_AT].replace("\r\n", "\n"))
+    text = _EMPTY_LINES.sub("\n\n", text)
+    code = text[_end_of_comments(text) :]
     for pattern, name in _STARTS:
-        if _compiled(pattern).match(text):
+        if _compiled(pattern).match(text) or _compiled(pattern).match(code):
             return name
     if text.startswith(("<", "{", "[{", '["')):
         return None
     return _sections(text) or _by_signs(text) or _pairs(text)
+
+
+# Patterns that skip blanks at the beginning of each line would try each of many anew.
+_WIDE = re.compile(r"[ \t]{40,}")
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+_COMMENTS = re.compile(
+    r"(?:\s++|(?://|#(?!lang|include|import|!|\+)|--(?!-)|%(?!YAML|%)|;;)[^\n]*+\n"
+    r"|/\*(?:[^*]|\*(?!/))*+\*/)*+"
+)
+
+
+def _end_of_comments(text: str) -> int:
+    found = _COMMENTS.match(text)
+    return found.end() if found else 0
 
 
 def _by_signs(text: str) -> str | None:
@@ -470,7 +497,7 @@ def _by_signs(text: str) -> str | None:
 
 
 def _score(text: str, signs: tuple[tuple[str, int], ...]) -> int:
-    total = 0
+    total = seen = 0
     for pattern, weight in signs:
         count = 0
         for _ in _compiled(pattern).finditer(text):
@@ -478,7 +505,9 @@ def _score(text: str, signs: tuple[tuple[str, int], ...]) -> int:
             if count == _MOST:
                 break
         total += weight * count
-    return total
+        seen += 2 if count and weight >= _ENOUGH else bool(count)
+    # Two different signs, or one that no other language has.
+    return total if seen >= 2 else 0
 
 
 @lru_cache(maxsize=1000)
@@ -531,8 +560,8 @@ def _pairs(text: str) -> str | None:
 def _written(text: str) -> list[str]:
     """The lines that aren't empty or comments."""
     lines = text.split("\n")
-    if len(text) == _LOOKED_AT:
-        lines.pop()
+    if len(lines) > 5:
+        lines.pop()  # the head may end in the middle of it
     return [line for line in lines[:200] if line.strip() and line.lstrip()[0] not in "#;!"]
 
 
