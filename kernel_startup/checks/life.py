@@ -96,12 +96,6 @@ def is_bcif(source: Source) -> bool:
     )
 
 
-def is_mmtf(source: Source) -> bool:
-    """MMTF: a MessagePack map of its many keys."""
-    head = source.head
-    return head[:1] in (b"\xde", b"\xdf") and b"mmtfVersion" in head and b"mmtfProducer" in head
-
-
 # -- medical images ------------------------------------------------------------------------------
 
 _VR = re.compile(

@@ -109,7 +109,9 @@ def load_soft(source: Source) -> dict[str, Any]:
     import pandas as pd
 
     found: dict[str, Any] = {}
-    name, attributes, rows, inside = "", {}, [], False
+    attributes: dict[str, list[str]] = {}
+    rows: list[str] = []
+    name, inside = "", False
 
     def finish() -> None:
         if name:

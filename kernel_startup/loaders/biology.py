@@ -1,7 +1,9 @@
 """Sequences, alignments and trees, which Biopython reads."""
 
 import io
+import os
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -128,15 +130,15 @@ def load_seqxml(source: Source, *, nrows: int | None = None) -> list[Any]:
 
 def load_2bit(source: Source) -> list[Any]:
     """Open UCSC's genome format; each sequence is read when it is looked at."""
-    import mmap
-
     from Bio import SeqIO
 
     _check_2bit(source)
-    with source.as_path(".2bit").open("rb") as file, noting(source):
-        # Mapped for as long as the sequences live, which read from it.
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return list(SeqIO.parse(content, "twobit"))
+    descriptor = os.open(source.as_path(".2bit"), os.O_RDONLY)
+    file = io.BufferedReader(io.FileIO(descriptor, closefd=False))
+    # Open for as long as the sequences live, which read from it.
+    weakref.finalize(file, os.close, descriptor)
+    with noting(source):
+        return list(SeqIO.parse(file, "twobit"))
 
 
 def _check_2bit(source: Source) -> None:
@@ -177,7 +179,7 @@ def load_fastq(
     if variant is not None and variant not in variants:
         raise ValueError(f"variant={variant!r} isn't one of {', '.join(variants)}")
     chosen = variant or _fastq_variant(source)
-    with noting(source), open_text(source) as text:
+    with noting(source), _ending(source) as text:
         return limited(
             source, SeqIO.parse(text, f"fastq-{chosen}"), nrows, MAX_READS, "reads"
         ) or _none_found(source, "FASTQ")
@@ -210,13 +212,33 @@ def _records(
 
     with noting(source):
         if kind in _TEXT_FORMATS:
-            with open_text(source) as text:
+            with _ending(source) as text:
                 found = limited(source, SeqIO.parse(text, kind), nrows, most)
         else:
             opened = source.open() if kind == "sff" else open_binary(source)
             with opened:
                 found = limited(source, SeqIO.parse(opened, kind), nrows, most)
     return found or _none_found(source, kind)
+
+
+class _Ending(io.TextIOWrapper):
+    """A text that ends: some parsers wait for a line at its end for ever."""
+
+    _ends = 0
+
+    def readline(self, size: int = -1, /) -> str:
+        line = super().readline(size)
+        if not line:
+            self._ends += 1
+            if self._ends > 1000:
+                raise ValueError("it ends where more has to come")
+        return line
+
+
+def _ending(source: Source) -> io.TextIOWrapper:
+    with open_text(source) as text:
+        encoding = text.encoding
+    return _Ending(open_binary(source), encoding=encoding, errors="replace")
 
 
 def _none_found(source: Source, kind: str) -> Any:
@@ -362,7 +384,7 @@ def _paml(source: Source) -> Any:
 def _alignments(source: Source, kind: str) -> Any:
     from Bio import AlignIO
 
-    with noting(source), open_text(source) as text:
+    with noting(source), _ending(source) as text:
         found = list(AlignIO.parse(text, kind))
     if not found:
         raise FileLoadError(source.name, f"a file of {kind} alignments without one in it")
@@ -430,7 +452,7 @@ def _trees(source: Source, kind: str) -> Any:
             with open_binary(source) as content:
                 found = list(read(content, kind))
         else:
-            with open_text(source) as text:
+            with _ending(source) as text:
                 found = list(read(text, kind))
     if not found:
         raise FileLoadError(source.name, f"a {kind} file without a tree")

@@ -43,12 +43,38 @@ def load_mmcif(source: Source) -> Any:
     with noting(source):
         document = gemmi.cif.read_string(_text(source))
         for block in document:
-            if block.find(["_atom_site.Cartn_x"]) or block.find_values("_atom_site.Cartn_x"):
-                return gemmi.make_structure_from_block(block)
+            if block.find_values("_atom_site.Cartn_x"):
+                return _structure(source, block)
         for block in document:
             if block.find_values("_chem_comp_atom.atom_id"):
                 return gemmi.make_structure_from_chemcomp_block(block)
     return document
+
+
+def _structure(source: Source, block: Any) -> Any:
+    """Make a structure, or a table of the atoms where columns lack that gemmi can't do without."""
+    import gemmi
+
+    structure = gemmi.make_structure_from_block(block)
+    if len(structure):
+        return structure
+    source.note(f"{source.name!r} lacks columns of a structure: it is a table of atoms.")
+    return _table(block.find_values("_atom_site.Cartn_x").get_loop())
+
+
+def _table(loop: Any) -> Any:
+    """Make a DataFrame of a loop, the columns without their category."""
+    import gemmi
+    import pandas as pd
+
+    tags = [tag.lstrip("_") for tag in loop.tags]
+    width = len(tags)
+    values = [gemmi.cif.as_string(value) for value in loop.values]
+    rows = [values[at : at + width] for at in range(0, len(values), width)]
+    table = pd.DataFrame(rows, columns=tags, dtype="str")
+    for tag in tags:
+        table[tag] = as_numbers(table[tag], ("?", "."))
+    return table
 
 
 def load_cif(source: Source) -> Any:
@@ -59,7 +85,7 @@ def load_cif(source: Source) -> Any:
         document = gemmi.cif.read_string(_text(source))
         for block in document:
             if block.find_values("_atom_site.Cartn_x"):
-                return gemmi.make_structure_from_block(block)
+                return _structure(source, block)
         for block in document:
             if block.find_values("_atom_site_fract_x"):
                 return gemmi.make_small_structure_from_block(block)
@@ -69,7 +95,6 @@ def load_cif(source: Source) -> Any:
 def load_star(source: Source) -> dict[str, Any]:
     """Read STAR's tables: block.category -> DataFrame, a single value a row of one."""
     import gemmi
-    import pandas as pd
 
     with noting(source):
         document = gemmi.cif.read_string(_text(source))
@@ -77,15 +102,10 @@ def load_star(source: Source) -> dict[str, Any]:
     for block in document:
         for item in block:
             if item.loop is not None:
-                tags = [tag.lstrip("_") for tag in item.loop.tags]
-                width = len(tags)
-                values = [gemmi.cif.as_string(value) for value in item.loop.values]
-                rows = [values[at : at + width] for at in range(0, len(values), width)]
-                table = pd.DataFrame(rows, columns=tags, dtype="str")
-                for tag in tags:
-                    table[tag] = as_numbers(table[tag], ("?", "."))
-                name = block.name or tags[0].partition(".")[0]
-                found[name if name not in found else f"{name}.{tags[0]}"] = table
+                table = _table(item.loop)
+                first = table.columns[0]
+                name = block.name or first.partition(".")[0]
+                found[name if name not in found else f"{name}.{first}"] = table
             elif item.pair is not None:
                 tag, value = item.pair
                 pairs = found.setdefault(f"{block.name}.values", {})

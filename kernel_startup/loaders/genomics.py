@@ -146,9 +146,7 @@ def _cigar(packed: bytes) -> str:
     return "".join(f"{step >> 4}{'MIDNSHP=X???????'[step & 15]}" for step in steps) or "*"
 
 
-_TAG = {
-    kind: struct.Struct("<" + code) for kind, code in zip("cCsSiIfd", "bBhHiIfd", strict=True)
-}
+_TAG = {kind: struct.Struct("<" + code) for kind, code in zip("cCsSiIfd", "bBhHiIfd", strict=True)}
 
 
 def _bam_tags(record: bytes, at: int) -> Iterator[str]:
@@ -346,7 +344,7 @@ def _intervals(
 
 def _plain_numbers(column: Any) -> Any:
     """Numbers, unless one has a leading zero: that is an id."""
-    if column.str.match(r"0\d").any():
+    if column.dtype.kind in "iuf" or column.str.match(r"0\d").any():
         return column
     return as_numbers(column)
 

@@ -14,7 +14,7 @@ from kernel_startup.source import Source
 
 #: Spectra that are read unless nrows= says otherwise: each has some thousand peaks.
 MAX_SPECTRA = 200_000
-_MAX_ARRAY = 256 * 1024 * 1024
+_MAX_ARRAY = 64 * 1024 * 1024
 
 
 def _frame(source: Source, rows: Iterator[dict[str, Any]], nrows: int | None) -> Any:

@@ -346,10 +346,7 @@ def _tree(kind: str) -> Callable[[], bytes]:
         from Bio import Phylo
 
         tree = Phylo.read(io.StringIO("((Homo_sapiens:1,Pan:1):2,'Mus m.':3);"), "newick")
-        buffer: Any = io.BytesIO() if kind in ("phyloxml", "nexml") else io.StringIO()
-        Phylo.write(tree, buffer, kind)
-        content = buffer.getvalue()
-        return content if isinstance(content, bytes) else content.encode()
+        return _at(lambda path: Phylo.write(tree, path, kind), ".tree")
 
     return make
 
@@ -374,7 +371,7 @@ _SAM = (
 
 
 def _bam() -> bytes:
-    header = _SAM.partition("r1\t")[0].encode()
+    header = _SAM.partition("r1\t99")[0].encode()
     out = b"BAM\1" + struct.pack("<i", len(header)) + header
     out += struct.pack("<ii5si", 1, 5, b"chr1\0", 1000)
     codes = "=ACMGRSVTWYHKDBN"
@@ -589,9 +586,9 @@ _ATOMS = (
 _PDB = f"HEADER    PROTEIN                                 01-JAN-24   1ABC\n{_ATOMS}END\n"
 _MMCIF = (
     "data_1ABC\n_entry.id 1ABC\nloop_\n_atom_site.group_PDB\n_atom_site.id\n_atom_site.type_symbol\n"
-    "_atom_site.label_atom_id\n_atom_site.label_comp_id\n_atom_site.label_asym_id\n"
+    "_atom_site.label_atom_id\n_atom_site.label_alt_id\n_atom_site.label_comp_id\n_atom_site.label_asym_id\n"
     "_atom_site.label_seq_id\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n_atom_site.Cartn_z\n"
-    "ATOM 1 N N ALA A 1 11.1 6.1 -6.5\nATOM 2 C CA ALA A 1 11.6 6.0 -5.1\n"
+    "ATOM 1 N N . ALA A 1 11.1 6.1 -6.5\nATOM 2 C CA . ALA A 1 11.6 6.0 -5.1\n"
 )
 _CIF = (
     "data_NaCl\n_cell_length_a 5.64\n_cell_length_b 5.64\n_cell_length_c 5.64\n_cell_angle_alpha 90\n"
