@@ -314,7 +314,9 @@ def load_c3d(source: Source) -> dict[str, Any]:
             analog.append(channels.copy())
         return {
             "points": np.array(points),
-            "analog": np.concatenate(analog, axis=1) if analog else np.empty((0, 0)),
+            "analog": np.concatenate([np.atleast_2d(a) for a in analog], axis=1)
+            if any(a.size for a in analog)
+            else np.empty((0, 0)),
             "labels": [label.strip() for label in reader.point_labels],
             "analog_labels": [label.strip() for label in reader.analog_labels],
             "point_rate": reader.point_rate,

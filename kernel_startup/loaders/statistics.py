@@ -3,6 +3,8 @@
 A table comes with codes as they are stored; what they mean is in `DataFrame.attrs`.
 """
 
+import faulthandler
+import os
 import re
 import struct
 import zlib
@@ -25,17 +27,14 @@ def load_sav(
     convert_categoricals: bool = False,
 ) -> Any:
     """Read SPSS data; convert_categoricals=True gives labels instead of codes."""
-    import pyreadstat
-
-    path = source.as_path(".zsav" if source.head.startswith(b"$FL3") else ".sav")
     return _labelled(
-        pyreadstat.read_sav(
-            path,
-            usecols=columns,
-            row_limit=nrows or 0,
-            encoding=encoding,
-            apply_value_formats=convert_categoricals,
-        )
+        source,
+        "read_sav",
+        source.as_path(".zsav" if source.head.startswith(b"$FL3") else ".sav"),
+        usecols=columns,
+        row_limit=nrows or 0,
+        encoding=encoding,
+        apply_value_formats=convert_categoricals,
     )
 
 
@@ -47,15 +46,13 @@ def load_por(
     convert_categoricals: bool = False,
 ) -> Any:
     """Read an SPSS portable file."""
-    import pyreadstat
-
     return _labelled(
-        pyreadstat.read_por(
-            source.as_path(".por"),
-            usecols=columns,
-            row_limit=nrows or 0,
-            apply_value_formats=convert_categoricals,
-        )
+        source,
+        "read_por",
+        source.as_path(".por"),
+        usecols=columns,
+        row_limit=nrows or 0,
+        apply_value_formats=convert_categoricals,
     )
 
 
@@ -68,26 +65,23 @@ def load_sas7bdat(
     convert_categoricals: bool = False,
 ) -> Any:
     """Read SAS data, with the labels of a catalog of the same name if there is one."""
-    import pyreadstat
-
     catalog = _neighbour(source, ".sas7bcat")
     return _labelled(
-        pyreadstat.read_sas7bdat(
-            source.as_path(".sas7bdat"),
-            catalog_file=None if catalog is None else str(catalog),
-            usecols=columns,
-            row_limit=nrows or 0,
-            encoding=encoding,
-            formats_as_category=convert_categoricals,
-        )
+        source,
+        "read_sas7bdat",
+        source.as_path(".sas7bdat"),
+        catalog_file=None if catalog is None else str(catalog),
+        usecols=columns,
+        row_limit=nrows or 0,
+        encoding=encoding,
+        formats_as_category=convert_categoricals,
     )
 
 
 def load_sas7bcat(source: Source, *, encoding: str | None = None) -> dict[str, Any]:
     """Read a SAS catalog: what the values of each format mean."""
-    import pyreadstat
-
-    _, meta = pyreadstat.read_sas7bcat(source.as_path(".sas7bcat"), encoding=encoding)
+    path = source.as_path(".sas7bcat")
+    _, meta = _read_guarded(source, "read_sas7bcat", path, encoding=encoding)
     return dict(meta.value_labels)
 
 
@@ -103,17 +97,17 @@ def load_xpt(
 
     options = {"usecols": columns, "row_limit": nrows or 0, "encoding": encoding}
     try:
-        return _labelled(pyreadstat.read_xport(source.as_path(".xpt"), **options))
+        return _labelled(source, "read_xport", source.as_path(".xpt"), **options)
     except (UnicodeDecodeError, pyreadstat.ReadstatError):
         if encoding is not None:
             raise
         options["encoding"] = "WINDOWS-1252"
-        return _labelled(pyreadstat.read_xport(source.as_path(".xpt"), **options))
+        return _labelled(source, "read_xport", source.as_path(".xpt"), **options)
 
 
-def _labelled(read: tuple[Any, Any]) -> Any:
-    """Put what pyreadstat tells of a table into its attrs."""
-    table, meta = read
+def _labelled(source: Source, reader: str, path: Path, **options: Any) -> Any:
+    """Read a table with pyreadstat, and put what it tells of it into its attrs."""
+    table, meta = _read_guarded(source, reader, path, **options)
     told = {
         "file_label": meta.file_label,
         "column_labels": {k: v for k, v in meta.column_names_to_labels.items() if v},
@@ -125,6 +119,36 @@ def _labelled(read: tuple[Any, Any]) -> Any:
     }
     table.attrs.update({name: value for name, value in told.items() if value})
     return table
+
+
+def _read_guarded(source: Source, reader: str, path: Path, **options: Any) -> tuple[Any, Any]:
+    """Read with pyreadstat, once it is known to survive that.
+
+    Its parser is written in C, and a damaged file can end the process that it is in: hence a
+    child tries first.
+    """
+    import pyreadstat
+
+    read = getattr(pyreadstat, reader)
+    try:
+        child = os.fork()
+    except OSError:  # no more processes: then without
+        return read(path, **options)  # type: ignore[no-any-return]
+    if child == 0:
+        try:
+            faulthandler.disable()  # its end is expected, and nobody's business
+            read(path, **options)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        raise FileLoadError(
+            source.name,
+            "damaged",
+            f"reading it with {reader}",
+            f"the reader was ended by signal {os.WTERMSIG(status)}",
+        )
+    return read(path, **options)  # type: ignore[no-any-return]
 
 
 def load_dta(
