@@ -303,7 +303,7 @@ def is_keras_weights(source: Source) -> bool:
 
 
 def is_pandas_store(source: Source) -> bool:
-    return b"pandas_type" in source.head and b"pandas_version" in source.head
+    return b"pandas_type" in source.head and b"PYTABLES" in source.head
 
 
 def is_nwb(source: Source) -> bool:

@@ -40,10 +40,13 @@ def load_netcdf(source: Source, *, group: str | None = None, **reader: Any) -> A
     if group is not None:
         reader["group"] = group
     path = source.as_path(".nc")
-    dataset = _open_dataset(source, path, {"engine": engine, **reader})
-    if engine == "h5netcdf" and group is None and not dataset.variables:
+    if engine == "h5netcdf":
         import h5py
 
+        # A damaged file: h5netcdf would complain of itself once more when it is collected.
+        h5py.File(path, "r").close()
+    dataset = _open_dataset(source, path, {"engine": engine, **reader})
+    if engine == "h5netcdf" and group is None and not dataset.variables:
         with h5py.File(path, "r") as file:
             has_groups = any(isinstance(file.get(name), h5py.Group) for name in file)
         if has_groups:
