@@ -104,6 +104,7 @@ _STARTS = (
     (r";;; \S+\.el --- ", "elisp"),
     (r"\(ns\s+[\w.-]+", "clojure"),
     (r"=(?:pod|head1|encoding)\b", "perl"),
+    (r"---\n(?:[\w-]+:[^\n]*\n|[ -][^\n]*\n){1,60}?---\n+(?![\w-]+:|-)[^\n]", "markdown"),
     (r"From [0-9a-f]{40} Mon Sep 17 00:00:00 2001", "diff"),
 )
 
@@ -418,7 +419,7 @@ _SIGNS: dict[str, tuple[tuple[str, int], ...]] = {
         (r"^(?:query|mutation|subscription|fragment|schema|scalar)\b", 2),
     ),
     "vim": (
-        (r"^[ \t]*+(?:set|let g:|nnoremap|inoremap|autocmd|au |syntax|Plug ) ?", 1),
+        (r"^[ \t]*+(?:set \w|let g:|nnoremap|inoremap|autocmd|au |syntax |Plug )", 1),
         (r"^[ \t]*+(?:endfunction|endif|function!)\b|^\" ", 2),
         (r"^let g:\w+", 3),
     ),
@@ -471,7 +472,9 @@ def guess_type(text: str) -> str | None:
             return name
     if text.startswith(("<", "{", "[{", '["')):
         return None
-    return _sections(text) or _by_signs(text) or _pairs(text)
+    written = _written(text)
+    settings = _sections(written) or ("yaml" if _is_yaml(text, written) else None)
+    return settings or _by_signs(text) or _pairs(written)
 
 
 # Patterns that skip blanks at the beginning of each line would try each of many anew.
@@ -529,9 +532,8 @@ _YAML_LINE = re.compile(
 )
 
 
-def _sections(text: str) -> str | None:
+def _sections(written: list[str]) -> str | None:
     """Tell TOML and ini, if (nearly) all lines are of that kind."""
-    written = _written(text)
     if not written or not (_SECTION.fullmatch(written[0].strip()) or _TOML_VALUE.match(written[0])):
         return None
     heads = [line for line in written if _SECTION.fullmatch(line.strip())]
@@ -544,9 +546,9 @@ def _sections(text: str) -> str | None:
     return "ini" if len(known) >= 0.9 * len(written) else None
 
 
-def _pairs(text: str) -> str | None:
-    """Tell environment variables, properties and YAML."""
-    written = _written(text)
+def _pairs(written: list[str]) -> str | None:
+    """Tell environment variables and properties."""
+    written = [line for line in written if not line[0].isspace()]  # not the rest of one before
     if len(written) < 2:
         return None
     if all(_VARIABLE.fullmatch(line) for line in written):
@@ -554,7 +556,7 @@ def _pairs(text: str) -> str | None:
     dotted = sum(_DOTTED_PAIR.match(line) is not None for line in written)
     if 3 * dotted >= len(written) and all(_PROPERTY.match(line) for line in written):
         return "properties"
-    return "yaml" if _is_yaml(text, written) else None
+    return None
 
 
 def _written(text: str) -> list[str]:

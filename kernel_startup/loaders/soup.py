@@ -31,8 +31,10 @@ class HtmlDocument(bs4.BeautifulSoup):
             if not _bound_spans(table):
                 raise ValueError(f"a table of the page has more than {_MAX_CELLS:,} cells")
             try:
-                texts = dict.fromkeys(range(_MAX_SPAN), str)
-                read = pd.read_html(io.StringIO(str(table)), flavor="lxml", converters=texts)
+                markup = str(table)
+                columns = pd.read_html(io.StringIO(markup), flavor="lxml")[0].shape[1]
+                texts = dict.fromkeys(range(columns), str)
+                read = pd.read_html(io.StringIO(markup), flavor="lxml", converters=texts)
             except (ValueError, IndexError):  # it has no cells
                 continue
             # A table within another is in the list itself.

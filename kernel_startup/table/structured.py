@@ -365,7 +365,7 @@ TYPES: tuple[FileType, ...] = (
         mime_type="application/x-gettext-translation",
         object="pandas.DataFrame of messages",
         loader="structured:load_mo",
-        signatures=starts(b"\xde\x12\x04\x95\0\0", b"\x95\x04\x12\xde\0\0"),
+        signatures=starts(b"\xde\x12\x04\x95\0\0\0\0", b"\x95\x04\x12\xde\0\0\0\0"),
     ),
     FileType(
         name="plist-binary",
