@@ -219,21 +219,25 @@ def load_eeglab(source: Source) -> Any:
 
 def load_fif(source: Source) -> Any:
     """Open a recording of an MEG lazily: mne's Raw; epochs, averages and others as they are."""
+    from functools import partial
+
     import mne
 
     path = str(source.as_path("_raw.fif"))
+    raw: Any = partial(mne.io.read_raw_fif, preload=False, on_split_missing="ignore")
+    readers: tuple[Any, ...] = (
+        raw,
+        partial(mne.read_epochs, preload=False),
+        mne.read_evokeds,
+        mne.read_source_spaces,
+        mne.read_forward_solution,
+        mne.io.read_info,
+    )
     errors = []
     with mne.use_log_level("ERROR"):
-        for read in (
-            lambda: mne.io.read_raw_fif(path, preload=False, on_split_missing="ignore"),
-            lambda: mne.read_epochs(path, preload=False),
-            lambda: mne.read_evokeds(path),
-            lambda: mne.read_source_spaces(path),
-            lambda: mne.read_forward_solution(path),
-            lambda: mne.io.read_info(path),
-        ):
+        for read in readers:
             try:
-                return read()
+                return read(path)
             except Exception as error:
                 errors.append(str(error))
     raise FileLoadError(source.name, "a functional image file", "reading it with mne", errors[0])
