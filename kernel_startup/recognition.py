@@ -185,6 +185,8 @@ def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> F
     said = [t for t in named if t.is_text and not t.is_generic]
     if not start:
         return _first(t for t in named if t.is_text)
+    if any(t.name == "xls" for t in named) and _HTML_START.match(start):
+        return TYPES["html-table"]  # what many web sites export
     # What a name says of a text that has no marks of its own (source code, a diary) is believed.
     if said and all(_is_unmarked(t) for t in said):
         return said[0]
@@ -203,6 +205,9 @@ def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> F
     if unmarked or matching or (said and not vague):
         return (unmarked or matching or said)[0]
     return _type_of_plain_text(text, vague or named)
+
+
+_HTML_START = re.compile(r"<(?:!doctype html|html|table|div|meta|head|style)\b", re.IGNORECASE)
 
 
 def _guess(start: str) -> FileType | None:

@@ -83,9 +83,11 @@ def _is_filled(cell: object) -> bool:
 def _without_edges(table: "pd.DataFrame", *, has_header: bool) -> "pd.DataFrame":
     """Leave out blank rows at the end, and blank columns at both sides that have no name."""
     filled = table.notna()
-    kept_rows = filled.to_numpy().any(axis=1).nonzero()[0] if table.shape[1] else []
-    if len(kept_rows) and kept_rows[-1] + 1 < len(table):
-        table = table.iloc[: kept_rows[-1] + 1]
+    last = len(table)
+    while last and table.shape[1] and not filled.iloc[last - 1].any():
+        last -= 1
+    if 0 < last < len(table):
+        table = table.iloc[:last]
     if not has_header:
         return table
     blank = [
@@ -220,9 +222,9 @@ def _names(rows: list[Row], spans: dict[tuple[int, int], Merged]) -> list[Any]:
                     cell = group
             else:
                 group = cell
-            name = _plain(cell)
-            if _is_filled(name) and (not parts[column] or parts[column][-1] != name):
-                parts[column].append(name)
+            said = _plain(cell)
+            if _is_filled(said) and (not parts[column] or parts[column][-1] != said):
+                parts[column].append(said)
     taken: dict[Any, int] = {}
     names: list[Any] = []
     for column, part in enumerate(parts):
@@ -267,12 +269,12 @@ def _columns(rows: Iterator[Row]) -> list["pd.Series[Any]"]:
     found = []
     for at in range(width):
         pieces = [
-            chunk[at] if at < len(chunk) else ("empty", size)
-            for chunk, size in zip(chunks, sizes, strict=True)
+            typed[at] if at < len(typed) else ("empty", size)
+            for typed, size in zip(chunks, sizes, strict=True)
         ]
-        for chunk in chunks:
-            if at < len(chunk):
-                chunk[at] = ("empty", 0)  # freed as it is used
+        for typed in chunks:
+            if at < len(typed):
+                typed[at] = ("empty", 0)  # freed as it is used
         found.append(_joined(pieces))
     return [pd.Series(column, copy=False) for column in found]
 
@@ -290,7 +292,7 @@ def _typed(cells: Sequence[Any]) -> tuple[str, Any]:
     if kind == "boolean":
         return "bool", array.astype(bool)
     if kind == "string":
-        text = pd.array(array, dtype="str")
+        text: Any = pd.array(array, dtype="str")
         absent = text.isin(list(MISSING))
         if absent.all():
             return "empty", len(array)

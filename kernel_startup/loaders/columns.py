@@ -197,9 +197,9 @@ def _as_type(column: "pd.Series[Any]", kind: str) -> Any:
     try:
         if kind == "boolean":
             flags = column.map({"True": True, "False": False, "1": True, "0": False})
-            return flags.astype("bool" if flags.notna().all() else "boolean")
+            return flags.astype("bool") if flags.notna().all() else flags.astype("boolean")
         numbers = pd.to_numeric(column)
-        plain = kind.lower() if numbers.notna().all() else kind
+        plain: Any = kind.lower() if numbers.notna().all() else kind
         return numbers.astype(plain)
     except (ValueError, TypeError, OverflowError):
         return column
@@ -265,6 +265,25 @@ def _astropy_ascii(source: Source, kind: str, nrows: int | None) -> Any:
         warnings.simplefilter("ignore")
         table = astropy_ascii.read(decode(source).splitlines(), format=kind, guess=False)
     return _frame_of_astropy(table)[:nrows]
+
+
+def load_html_tables(source: Source, *, encoding: str | None = None) -> Any:
+    """Read the tables of a web page that is called a workbook: the only one, or all by number."""
+    import pandas as pd
+
+    text = decode(source, encoding)
+    if "<table" not in text.lower():
+        return load_text(source, encoding=encoding)
+    try:
+        tables = pd.read_html(io.StringIO(text), flavor="lxml")
+    except ValueError as error:
+        raise FileLoadError(
+            source.name, "a web page called a workbook", "pandas.read_html", str(error)
+        ) from error
+    filled = [table for table in tables if not table.empty] or tables
+    if len(filled) == 1:
+        return filled[0]
+    return {f"table {number}": table for number, table in enumerate(filled, start=1)}
 
 
 # -- ARFF, Matrix Market, LIBSVM ------------------------------------------------------------------

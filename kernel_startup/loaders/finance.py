@@ -312,7 +312,7 @@ def _date(text: str | None) -> Any:
 
 def load_camt(source: Source) -> Any:
     """Read the entries of bank statements; an entry of several transactions is several rows."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for kind in ("Stmt", "Rpt", "Ntfctn"):
         for statement in _root(source).iter(f"{{*}}{kind}") if not rows else ():
             account = _text(statement, "Acct/Id/IBAN", "Acct/Id/Othr/Id")
@@ -454,7 +454,7 @@ def load_xbrl(source: Source) -> Any:
         for context in root.iterchildren("{*}context")
     }
     units = {unit.get("id"): _text(unit, "measure") for unit in root.iterchildren("{*}unit")}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for fact in root.iterchildren():
         context = contexts.get(fact.get("contextRef")) if isinstance(fact.tag, str) else None
         if context is None:

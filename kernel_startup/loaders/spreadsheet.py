@@ -108,13 +108,13 @@ def tables_of(
         ValueError: There is no such sheet; the message lists those there are.
     """
     names = list(sheets)
-    wanted = sheet_name if isinstance(sheet_name, list) else [sheet_name]
+    wanted: list[Any] = sheet_name if isinstance(sheet_name, list) else [sheet_name]
     if sheet_name is None:
         wanted = [*names]
     chosen: dict[str | int, str] = {}
     for name in wanted:
         if name in sheets:
-            chosen[name] = str(name)  # type: ignore[index]
+            chosen[name] = str(name)
         elif type(name) is int and 0 <= name < len(names):
             chosen[name] = names[name]
         else:

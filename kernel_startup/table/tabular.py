@@ -111,9 +111,21 @@ TYPES = (
         "ipac",
         loader="columns:load_ipac",
         patterns=(
-            r"(?:\\[^\n]{0,2000}\n){0,200}?\|[^\n|]{1,200}\|(?:[^\n|]{1,200}\|){0,500}\s*?\n[ \t]*+\|(?:[ \t]*+(?:double|d|real|r|float|f|int|i|long|l|char|c|date)[ \t]*+\|){1,500}",
+            r"(?:\\[^\n]{0,2000}\n){0,200}?\|[^\n|]{1,200}\|(?:[^\n|]{1,200}\|){0,500}\s*?\n"
+            r"[ \t]*+\|(?:[ \t]*+(?:double|d|real|r|float|f|int|i|long|l|char|c|date)[ \t]*+\|)"
+            r"{1,500}",
         ),
         requires=("astropy>=7",),
+    ),
+    # Told by its name and its first tag (kernel_startup.recognition): other pages are HTML.
+    _table(
+        "html-table",
+        "HTML table saved as a workbook",
+        "xls",
+        "text/html",
+        "columns:load_html_tables",
+        object="pandas.DataFrame; with several tables a dict of name -> pandas.DataFrame",
+        is_generic=True,
     ),
     _table(
         "libsvm",
