@@ -343,11 +343,16 @@ def _cel4(source: Source) -> Any:
     place = 24 + size
     header = content[24:place].decode("latin-1")
     for _ in range(2):  # the algorithm's name and its parameters
-        (size,) = struct.unpack_from("<i", content, place)
+        (size,) = struct.unpack_from("<i", content, place) if place + 4 <= len(content) else (-1,)
         place += 4 + size
+        if size < 0 or place > len(content):
+            place = -1
+            break
     place += 4 + 4 + 4 + 4  # margin, outliers, masked cells, subgrids
     kind = np.dtype([("mean", "<f4"), ("stdv", "<f4"), ("npixels", "<i2")])
-    if size < 0 or cells < 0 or place < 0 or place + cells * kind.itemsize > len(content):
+    if place < 16:  # other programs leave the lengths out: then the cells are what comes last
+        place = len(content) - cells * kind.itemsize
+    if cells < 0 or place < 24 or place + cells * kind.itemsize > len(content):
         raise FileLoadError(source.name, f"a CEL file of {cells:,} cells that is cut off")
     found = np.frombuffer(content, kind, cells, place)
     table = pd.DataFrame(

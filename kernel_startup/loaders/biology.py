@@ -148,6 +148,7 @@ def _check_2bit(source: Source) -> None:
         head = content.read(16)
         order = "little" if head[:4] == b"\x43\x27\x41\x1a" else "big"
         count = int.from_bytes(head[8:12], order)  # type: ignore[arg-type]
+        width = 8 if 1 in (head[4], head[7]) else 4  # of an offset, by the version
         size = content.seek(0, io.SEEK_END)
         if count * 6 > size:
             raise _cut_off(source, "a 2bit genome", f"it says it has {count:,} sequences")
@@ -156,7 +157,7 @@ def _check_2bit(source: Source) -> None:
         for _ in range(count):
             length = content.read(1)
             content.read(length[0])
-            places.append(int.from_bytes(content.read(4), order))  # type: ignore[arg-type]
+            places.append(int.from_bytes(content.read(width), order))  # type: ignore[arg-type]
         for place in places:
             content.seek(place)
             letters = int.from_bytes(content.read(4), order)  # type: ignore[arg-type]
@@ -347,12 +348,28 @@ def load_phylip(source: Source, *, variant: str | None = None) -> Any:
             raise ValueError(f"variant={variant!r} isn't one of {', '.join(kinds)}")
         return _alignments(source, kinds[variant])
     reasons = []
-    for kind in (*kinds.values(), "paml"):
+    for kind in (*kinds.values(), "plain", "paml"):
         try:
+            if kind == "plain":
+                return _phylip_with_options(source)
             return _paml(source) if kind == "paml" else _alignments(source, kind)
         except ValueError as error:
             reasons.append(f"{kind}: {error}")
     raise ValueError("; ".join(reasons))
+
+
+def _phylip_with_options(source: Source) -> Any:
+    """Read an alignment whose first line has letters after its counts ("5 222 I")."""
+    from Bio import AlignIO
+
+    with open_text(source) as text:
+        first, _, rest = text.read().lstrip().partition("\n")
+    for kind in ("phylip", "phylip-relaxed", "phylip-sequential"):
+        try:
+            return AlignIO.read(io.StringIO(" ".join(first.split()[:2]) + "\n" + rest), kind)
+        except ValueError:
+            continue
+    raise ValueError("no layout fits")
 
 
 def _paml(source: Source) -> Any:
@@ -405,8 +422,13 @@ def load_phyloxml(source: Source) -> Any:
 
 
 def load_nexml(source: Source) -> Any:
-    """Read one tree, or a list of several."""
-    return _trees(source, "nexml")
+    """Read one tree, or a list of several; the element tree of XML if it has none."""
+    from kernel_startup.loaders.biology_xml import load_tree
+
+    content = source.read()
+    return (
+        _trees(source, "nexml") if re.search(rb"<(?:\w+:)?tree\b", content) else load_tree(source)
+    )
 
 
 def load_nexus(source: Source) -> Any:
@@ -428,7 +450,11 @@ def load_nexus(source: Source) -> Any:
         if trees is not None:
             source.note(f"{source.name!r} has data too that Biopython doesn't read: trees alone.")
             return trees
-        raise
+        from Bio.Nexus import Nexus
+
+        source.note(f"{source.name!r} isn't an alignment of letters: its matrix is .matrix.")
+        with noting(source):
+            return Nexus.Nexus(io.StringIO(content))
     if trees is not None:
         alignment.annotations["trees"] = trees if isinstance(trees, list) else [trees]
         source.note(f"{source.name!r} has trees as well: they are in annotations['trees'].")

@@ -102,10 +102,10 @@ def load_minc(source: Source) -> Any:
 
 def load_ecat(source: Source) -> Any:
     """Open an ECAT image; get_fdata() reads it."""
-    import nibabel
+    from nibabel import ecat
 
     with noting(source):
-        return nibabel.load(source.as_path(".v"))
+        return ecat.load(str(source.as_path(".v")))
 
 
 def load_gifti(source: Source) -> Any:
@@ -114,8 +114,18 @@ def load_gifti(source: Source) -> Any:
 
     if b"<!ENTITY" in source.head:
         raise FileLoadError(source.name, "XML that declares entities of its own")
+    content = source.read()
     with noting(source):
-        return nibabel.GiftiImage.from_bytes(source.read())
+        if b"ExternalFileBinary" not in content:
+            return nibabel.GiftiImage.from_bytes(content)
+        beside = {
+            path.name: path
+            for path in source.neighbours
+            if f'ExternalFileName="{path.name}"'.encode() in content
+        }
+        place = _named(source.path, "file.gii", beside).with_name("content.gii")
+        place.write_bytes(content)
+        return nibabel.load(place)
 
 
 def load_trk(source: Source) -> Any:

@@ -138,8 +138,8 @@ _SEQUENCES = (
         ),
         _RECORDS,
         "biology:load_fasta",
-        r"(?:;[^\n]*\n)*+>(?![\s>])[^\n]*\n\s*+(?:[A-Z][A-Z*.\-]*+|[a-z][a-z*.\-]{9,}+|-[A-Za-z*.\-]++)"
-        r"[ \t\r]*+(?:\n|\Z)",
+        r"(?:;[^\n]*\n)*+>(?![\s>])[^\n]*\n\s*+(?:[A-Z*\-][A-Z*.\-]*+|[ACGTUNacgtun\-]{4,}+"
+        r"|[A-Za-z*.\-]{10,}+)[ \t\r]*+(?:\n|\Z)",
         mime_type="text/x-fasta",
     ),
     _text(
@@ -250,7 +250,10 @@ _SEQUENCES = (
         ("2bit",),
         "list of Bio.SeqRecord, read when looked at",
         "biology:load_2bit",
-        starts(b"\x43\x27\x41\x1a\0\0\0\0", b"\x1a\x41\x27\x43\0\0\0\0"),
+        starts(
+            *(b"\x43\x27\x41\x1a\0\0\0\0", b"\x1a\x41\x27\x43\0\0\0\0"),
+            *(b"\x43\x27\x41\x1a\1\0\0\0", b"\x1a\x41\x27\x43\0\0\0\1"),
+        ),
     ),
     _binary(
         "nib",

@@ -175,7 +175,7 @@ TYPES: tuple[FileType, ...] = (
         _IMAGE,
         "medical:load_minc",
         starts(b"CDF\1", b"CDF\2"),
-        contains=(b"MNI", b"MINC"),
+        contains=(b"xspace", b"zspace"),
     ),
     _xml(
         "gifti",
