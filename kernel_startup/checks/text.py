@@ -637,8 +637,21 @@ def _walks(source: Source, skip: object, *, several: bool = False) -> bool:
     return walk.at == len(walk.head) and walk.steps > 2
 
 
+def _is_called(source: Source, *extensions: str) -> bool:
+    """Whether its name says so, and it isn't clearly a text: formats that may begin with anything
+    are believed to be what they are called."""
+    if not re.search(rf"\.(?:{'|'.join(extensions)})(?:\.\w{{1,4}})?$", source.name.lower()):
+        return False
+    try:
+        return not source.head.decode().isprintable()
+    except UnicodeDecodeError:
+        return True
+
+
 def is_msgpack(source: Source) -> bool:
     """Whether it is maps or arrays of MessagePack, with names for keys, and nothing else."""
+    if _is_called(source, "msgpack", "mpk", "mpack", "msgp", "messagepack"):
+        return True
     first = source.head[0]
     if not (0x80 < first <= 0x8F or 0x90 < first <= 0x9F or first in (0xDC, 0xDD, 0xDE, 0xDF)):
         return False
@@ -687,7 +700,7 @@ def _skip_msgpack_items(walk: _Walk, count: int, depth: int, *, keys: bool) -> N
 
 def is_cbor(source: Source) -> bool:
     """Whether it is a map or an array of CBOR and nothing else, or says that it is CBOR."""
-    if source.head.startswith(b"\xd9\xd9\xf7"):
+    if source.head.startswith(b"\xd9\xd9\xf7") or _is_called(source, "cbor", "cborseq"):
         return True
     first = source.head[0]
     if not (0xA1 <= first <= 0xBB or first == 0xBF or 0x81 <= first <= 0x9B or first == 0x9F):
@@ -745,7 +758,7 @@ _UBJSON_ARRAY = re.compile(rb"\[\$[iUIlLdD]#[iUIlL]")
 
 def is_ubjson(source: Source) -> bool:
     """Whether it is an object of UBJSON whose first key is a word, or an array of numbers."""
-    if _UBJSON_ARRAY.match(source.head):
+    if _UBJSON_ARRAY.match(source.head) or _is_called(source, "ubj", "ubjson", "bjd"):
         return True
     begins = _UBJSON_OBJECT.match(source.head)
     if begins is None:

@@ -10,8 +10,8 @@ import bs4
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What browsers allow a cell to span.
-_MAX_SPAN = 1_000
+#: What a cell may span: no table that people read is wider in one cell.
+_MAX_SPAN = 100
 _MAX_CELLS = 2_000_000
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|[+-]?\.\d+")
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")

@@ -1,5 +1,6 @@
 """Structured data, configuration, markup, graphs, subtitles, source code."""
 
+import contextlib
 import gzip
 import json
 import plistlib
@@ -40,6 +41,10 @@ def test_sample(sample: Sample, load: Loading) -> None:
     nameless = _NAMELESS.get(sample.extension, expected)
     assert type_of_content(sample.path, "upload").name == nameless
     loaded = load(sample.path)
+    if "chars" in sample.fact:
+        # wc counts the carriage returns as well, which load_file makes line feeds of.
+        assert loaded == load(sample.path, as_="text").replace("\r\n", "\n")
+        loaded = load(sample.path, as_="text")
     for fact, value in sample.fact.items():
         assert _told(loaded, fact, sample) == value
 
@@ -49,7 +54,7 @@ def _told(loaded: Any, fact: str, sample: Sample) -> Any:
         text = " ".join(loaded.get_text(" ").replace("/1.18.0", "").split()).replace("(", "")
         return sample.fact[fact] if sample.fact[fact] in text.replace(")", "") else text
     tellers: dict[str, Callable[[Any], Any]] = {
-        "lines": lambda text: text.count("\n") + (not text.endswith("\n")),
+        "lines": lambda text: text.count("\n"),
         "chars": len,
         "type": lambda value: type(value).__name__,
         "len": lambda value: len(value) if hasattr(value, "__len__") else None,
@@ -136,11 +141,10 @@ def test_xml_entities_stay_as_they_are(load: Loading, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("SECRET")
     bomb = f"<?xml version='1.0'?><!DOCTYPE a [{_ENTITIES}]><a>&l9;</a>"
     outside = f"<!DOCTYPE a [<!ENTITY x SYSTEM 'file://{tmp_path}/secret'>]><a>&x;</a>"
-    for content in (bomb, outside):
-        tree = load(content, "a.xml")
-        text = "".join(tree.getroot().itertext(with_tail=False))
-        assert "SECRET" not in text
-        assert len(text) < 100
+    tree = load(outside, "a.xml")
+    assert "SECRET" not in "".join(tree.getroot().itertext(with_tail=False))
+    with pytest.raises(FileLoadError, match="amplification"):
+        load(bomb, "b.xml")
 
 
 @pytest.mark.parametrize(
@@ -200,10 +204,8 @@ def test_damaged_files_load_or_are_refused(made: Made, load: Loading) -> None:
             flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
         damaged.append(bytes(flipped))
     for number, piece in enumerate(damaged):
-        try:
+        with contextlib.suppress(FileLoadError):
             load(piece, made.filename if number % 2 else f"{number}.{made.filename}")
-        except FileLoadError:
-            pass
 
 
 # -- options and behaviour -------------------------------------------------------------------------
@@ -225,7 +227,7 @@ def test_html_called_csv_is_a_page(load: Loading) -> None:
 
 def test_huge_spans_make_no_huge_table(load: Loading) -> None:
     page = load("<table><tr><td colspan=99999999 rowspan=3>a</td></tr></table>", "a.html")
-    assert page.tables[0].shape[1] <= 1_000
+    assert page.tables[0].shape[1] <= 100
 
 
 def test_ini_without_sections_and_unlike_ini(load: Loading) -> None:

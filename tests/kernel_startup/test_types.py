@@ -13,7 +13,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_startup.types import TYPES, UNKNOWN, safe_name, type_of_content, type_of_name
+from kernel_startup.table import ROWS, USUAL
+from kernel_startup.types import (
+    BY_EXTENSION,
+    TYPES,
+    UNKNOWN,
+    safe_name,
+    type_of_content,
+    type_of_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,12 +36,15 @@ from kernel_startup.types import TYPES, UNKNOWN, safe_name, type_of_content, typ
         ("a.b/c.tsv", "tsv"),
         ("book.XLSX", "xlsx"),
         ("photo.jpeg", "jpeg"),
-        ("notes.md", "text"),
-        ("Makefile", "text"),
+        ("notes.md", "markdown"),
+        ("Makefile", "makefile"),
+        ("Dockerfile.dev", "dockerfile"),
+        ("CMakeLists.txt", "cmake"),
+        ("LICENSE", "license"),
         ("csv", "unknown"),
         (".csv", "csv"),
-        ("archive.gz", "unknown"),
-        ("sales.csv.exe", "unknown"),
+        ("archive.gz", "gzip"),
+        ("sales.csv.exe", "exe"),
         ("noextension", "unknown"),
         ("", "unknown"),
         ("...", "unknown"),
@@ -43,9 +54,13 @@ def test_name_tells_type(name: str, expected: str) -> None:
     assert type_of_name(name).name == expected
 
 
-def test_no_extension_belongs_to_two_types() -> None:
-    extensions = [extension for t in TYPES.values() for extension in t.extensions]
-    assert len(extensions) == len(set(extensions))
+def test_extension_that_types_share_means_its_usual_type() -> None:
+    assert len(TYPES) == len(ROWS) + 1  # and no two rows have the same name
+    for extension, types in BY_EXTENSION.items():
+        assert len(set(types)) == len(types), extension
+        assert types[0].name == USUAL.get(extension, types[0].name)
+    for file_type in TYPES.values():
+        assert len(set(file_type.extensions)) == len(file_type.extensions), file_type.name
 
 
 def test_types_are_written_as_they_are_looked_up() -> None:
@@ -185,15 +200,15 @@ def test_content_tells_text_types_without_a_useful_name(
         (b'{"a": 1}', "x.csv", "json"),  # the content decides
         (b'{"a": 1}\n{"a": 2}', "x.json", "jsonl"),
         (b'{"a": 1', "x.json", "json"),  # damaged, as its loader will say
-        (b"<!DOCTYPE html><html>a,b</html>", "x.csv", "text"),
+        (b"<!DOCTYPE html><html>a,b</html>", "x.csv", "html"),
         (b"\x89PNG\r\n\x1a\n....", "x.csv", "png"),
         (b"PAR1....PAR1", "x.txt", "parquet"),
         (b"BM is not always a bitmap", "x.txt", "text"),
-        (b"\x7fELF\x02\x01\x01\0\0\0\0\0", "x.csv", "unknown"),
+        (b"\x7fELF\x02\x01\x01\0\0\0\0\0", "x.csv", "elf"),
         (bytes(range(256)) * 10, "", "unknown"),
         (b"", "x.csv", "csv"),
         (b"", "", "unknown"),
-        (b"[section]\nkey=value\n", "", "text"),
+        (b"[section]\nkey=value\n", "", "ini"),
     ],
 )
 def test_content_decides_and_name_refines(
@@ -220,8 +235,9 @@ def test_cut_off_compression_still_tells_the_type(tmp_path: Path) -> None:
         ({"xl/workbook.xml": b"", "xl/vbaProject.bin": b""}, "xlsm"),
         ({"xl/workbook.bin": b""}, "xlsb"),
         ({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet"}, "ods"),
-        ({"mimetype": b"application/vnd.oasis.opendocument.text"}, "unknown"),
-        ({"word/document.xml": b""}, "unknown"),
+        ({"mimetype": b"application/vnd.oasis.opendocument.text"}, "odt"),
+        ({"word/document.xml": b""}, "docx"),
+        ({"anything": b""}, "zip"),
     ],
 )
 def test_zip_is_looked_into(tmp_path: Path, members: dict[str, bytes], expected: str) -> None:
@@ -233,7 +249,7 @@ def test_zip_is_looked_into(tmp_path: Path, members: dict[str, bytes], expected:
     cut = path.read_bytes()[:-10]
     path.write_bytes(cut)
     assert type_of_content(path, "book.xlsx").name == "xlsx"
-    assert type_of_content(path, "book.csv").name == "unknown"
+    assert type_of_content(path, "book.csv").name == "zip"
 
 
 def test_samples_keep_their_type_without_their_name(sample: Callable[[str], Path]) -> None:
