@@ -32,15 +32,26 @@ class PdfPage:
         number: Its place, from 1.
     """
 
-    def __init__(self, document: Any, index: int) -> None:
+    def __init__(self, document: Any, index: int, name: str) -> None:
         self._document = document
         self._index = index
+        self._name = name
         self.number = index + 1
+
+    def _open(self) -> Any:
+        import pypdfium2
+
+        try:
+            return self._document[self._index]
+        except pypdfium2.PdfiumError as error:
+            raise FileLoadError(
+                self._name, f"a PDF whose page {self.number} is damaged", reason=str(error)
+            ) from error
 
     @property
     def text(self) -> str:
         """Its text; empty if it is a picture of a text."""
-        page = self._document[self._index]
+        page = self._open()
         try:
             text_page = page.get_textpage()
             try:
@@ -61,7 +72,7 @@ class PdfPage:
         width, height = self.size
         most = 50_000_000  # pixels
         scale = min(dpi / 72, (most / max(width * height, 1)) ** 0.5)
-        page = self._document[self._index]
+        page = self._open()
         try:
             return page.render(scale=scale).to_pil()
         finally:
@@ -77,8 +88,9 @@ class PdfPage:
 class PdfPages(Sequence[PdfPage]):
     """The pages of a PDF, each opened when it is asked for."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, name: str) -> None:
         self._document = document
+        self._name = name
 
     def __len__(self) -> int:
         return len(self._document)
@@ -90,8 +102,8 @@ class PdfPages(Sequence[PdfPage]):
     def __getitem__(self, index: int | slice) -> PdfPage | list[PdfPage]:
         numbers = range(len(self))[index]
         if isinstance(numbers, int):
-            return PdfPage(self._document, numbers)
-        return [PdfPage(self._document, number) for number in numbers]
+            return PdfPage(self._document, numbers, self._name)
+        return [PdfPage(self._document, number, self._name) for number in numbers]
 
     def __repr__(self) -> str:
         return f"<{len(self)} pages>"
@@ -108,7 +120,7 @@ class PdfDocument:
     def __init__(self, name: str, pdfium: Any) -> None:
         self.name = name
         self.pdfium = pdfium
-        self.pages = PdfPages(pdfium)
+        self.pages = PdfPages(pdfium, name)
 
     @property
     def text(self) -> str:
@@ -116,7 +128,10 @@ class PdfDocument:
         pieces = []
         left = MAX_TEXT_CHARACTERS
         for page in self.pages:
-            pieces.append(page.text[:left])
+            try:
+                pieces.append(page.text[:left])
+            except FileLoadError:  # the others may be whole
+                pieces.append("")
             left -= len(pieces[-1])
             if left <= 0:
                 break
