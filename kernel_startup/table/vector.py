@@ -1,5 +1,131 @@
 """Types of vector graphics."""
 
-from kernel_startup.filetype import FileType
+from kernel_startup.filetype import FileType, Signature, at, starts
 
-TYPES: tuple[FileType, ...] = ()
+
+def _vector(
+    name: str,
+    title: str,
+    extensions: tuple[str, ...],
+    mime: str,
+    loader: str,
+    signatures: tuple[Signature, ...] = (),
+    check: str = "",
+    object: str = "FileInfo with the size",
+) -> FileType:
+    return FileType(
+        name=name,
+        family="vector",
+        title=title,
+        extensions=extensions,
+        mime_type=mime,
+        object=object,
+        loader=loader,
+        signatures=signatures,
+        check=check,
+    )
+
+
+_EPS = "PIL.Image.Image, undecoded; its size is known"
+
+TYPES: tuple[FileType, ...] = (
+    FileType(
+        name="svg",
+        family="vector",
+        title="Scalable vector graphics",
+        extensions=("svg", "svgz"),
+        mime_type="image/svg+xml",
+        object="str of the source; .image renders it, a PIL.Image.Image",
+        loader="vector:load_svg",
+        container="xml",
+        roots=("svg", "{http://www.w3.org/2000/svg}svg"),
+        is_text=True,
+    ),
+    FileType(
+        name="eps",
+        family="vector",
+        title="Encapsulated PostScript",
+        extensions=("eps", "epsf", "epsi", "epi", "ept"),
+        mime_type="application/postscript",
+        object=_EPS,
+        loader="vector:load_eps",
+        signatures=starts(b"\xc5\xd0\xd3\xc6"),
+        patterns=(r"%!PS-Adobe-[\d.]{1,5}[ \t]{1,9}EPSF",),
+        is_text=True,
+    ),
+    FileType(
+        name="ps",
+        family="vector",
+        title="PostScript",
+        extensions=("ps", "prn"),
+        mime_type="application/postscript",
+        object=_EPS,
+        loader="vector:load_eps",
+        patterns=(r"(?:\x04|\x1b%-12345X[^\n]{0,200}\n)?%!",),
+        is_text=True,
+    ),
+    _vector(
+        "wmf",
+        "Windows metafile",
+        ("wmf", "apm"),
+        "image/wmf",
+        "vector:load_wmf",
+        starts(b"\xd7\xcd\xc6\x9a", b"\1\0\x09\0\0", b"\2\0\x09\0\0"),
+        "media:is_wmf",
+    ),
+    _vector(
+        "emf",
+        "Enhanced Windows metafile",
+        ("emf",),
+        "image/emf",
+        "vector:load_emf",
+        (((0, b"\1\0\0\0"), (40, b" EMF")),),
+    ),
+    _vector(
+        "pict",
+        "QuickDraw picture",
+        ("pct", "pict", "pict2"),
+        "image/x-pict",
+        "vector:load_pict",
+        check="media:is_pict",
+    ),
+    _vector(
+        "swf",
+        "Flash animation",
+        ("swf",),
+        "application/vnd.adobe.flash.movie",
+        "vector:load_swf",
+        starts(b"FWS", b"CWS", b"ZWS"),
+        "media:is_swf",
+    ),
+    _vector(
+        "cdr",
+        "CorelDRAW drawing",
+        ("cdr", "cdt", "cmx"),
+        "application/vnd.corel-draw",
+        "described:load_info",
+        (((0, b"RIFF"), (8, b"CDR")), ((0, b"RIFF"), (8, b"CMX")), ((0, b"RIFF"), (8, b"cdr"))),
+        object="FileInfo",
+    ),
+    _vector(
+        "cgm",
+        "Computer graphics metafile",
+        ("cgm",),
+        "image/cgm",
+        "described:load_info",
+        (((0, b"\0"), (1, b"\x21")), ((0, b"\0"), (1, b"\x22")), ((0, b"\0"), (1, b"\x3f"))),
+        "media:is_cgm",
+        object="FileInfo",
+    ),
+    FileType(
+        name="fig",
+        family="vector",
+        title="Xfig drawing",
+        extensions=("fig", "xfig"),
+        mime_type="application/x-xfig",
+        object="str",
+        loader="text:load_text",
+        patterns=(r"#FIG \d",),
+        is_text=True,
+    ),
+)
