@@ -421,6 +421,20 @@ class Kernel:
             return []
         return [entry for entry in variables if isinstance(entry, dict)]
 
+    async def describe(self, file_id: str, *, time_s: float) -> str | None:
+        """What the kernel says of a file, in at most ``time_s`` seconds; also while a cell runs.
+
+        None if it says nothing.
+
+        Raises:
+            TimeoutError: the kernel did not answer.
+        """
+        content = {"file_id": file_id, "time_s": time_s}
+        timeout_s = time_s + _REPLY_S
+        reply = await self._request("describe_request", content, timeout_s=timeout_s, control=True)
+        text = reply.get("text")
+        return text if isinstance(text, str) else None
+
     async def complete(self, code: str, cursor: int) -> Message:
         """The kernel's completions at a position in the code; also while a cell runs.
 

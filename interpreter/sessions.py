@@ -13,9 +13,15 @@ from nbformat import NotebookNode
 from interpreter import endings
 from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
 from interpreter.delivery import Delivery
-from interpreter.errors import HostError, PackagesDisabled, QueueFull, SessionClosed
+from interpreter.errors import (
+    HostError,
+    PackagesDisabled,
+    QueueFull,
+    SessionClosed,
+    SessionError,
+)
 from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
-from interpreter.files import FileEvent, FileStore
+from interpreter.files import FileEvent, FileStore, StoredFile
 from interpreter.hosts.base import KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
@@ -27,8 +33,14 @@ from interpreter.packages import Installation, PackageRequest, Packages
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.settings import Settings
 from interpreter.zmtp import Intake
+from kernel_startup.types import TYPES
 
 log = get_logger(__name__)
+
+#: What looking into a file may take.
+_DESCRIBE_S = 15.0
+_DESCRIPTION_CHARS = 1_000
+_MOST_DESCRIPTIONS = 200
 
 
 class Session:
@@ -74,9 +86,11 @@ class Session:
         self._cell_lock = asyncio.Lock()
         self._life_lock = asyncio.Lock()
         self._file_lock = asyncio.Lock()
+        self._describe_lock = asyncio.Lock()
         self._working = WorkingDirectory({}, complete=True)
         self._notebook = NotebookLog()
         self._file_changes: set[asyncio.Task[None]] = set()
+        self._descriptions: dict[str, asyncio.Task[str]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # -- the public surface ----------------------------------------------------------------------
@@ -223,6 +237,30 @@ class Session:
             return ()
         return tuple(Variable.from_reply(entry) for entry in entries)
 
+    async def describe_file(self, file_id: str) -> str:
+        """What one of the user's files is and holds, in a few hundred characters; for a model.
+
+        It is looked into in the user's sandbox, within limits of time and memory of its own, also
+        while a cell runs: when it is uploaded, if there is a kernel then, else now. Never fails for
+        what is in the file. What it says comes from untrusted code and content.
+
+        Args:
+            file_id: of a stored file.
+
+        Raises:
+            StoredFileNotFound: there is no such file.
+            SessionClosed: the session was closed.
+            NoCapacity: no further kernel may be started now.
+            KernelStartFailed, SandboxUnavailable: no kernel could be started.
+        """
+        stored = await self._files.get(user_id=self.user_id, file_id=file_id)
+        describing = self._describing(stored)
+        try:
+            return await asyncio.shield(describing)
+        except (HostError, SessionError):
+            self._descriptions.pop(file_id, None)  # the next call may be luckier
+            raise
+
     async def complete(self, code: str, cursor: int) -> Completion:
         """What could stand at a position in a piece of code. Empty without a kernel.
 
@@ -287,12 +325,36 @@ class Session:
                 await self._end_kernel()
                 self._state_gone = reason if self._cells else None
 
-    def file_changed(self, event: FileEvent) -> None:
-        """Have the kernel's /files follow the stored files."""
+    def file_changed(self, event: FileEvent, *, is_new: bool = True) -> None:
+        """Have the kernel's /files follow the stored files, and new uploads be looked into."""
         if self._slot is not None and not self._closed:
-            change = self._spawn(self._follow(self._slot, event))
+            describe = is_new and event.file.origin == "upload"
+            change = self._spawn(self._follow(self._slot, event, describe=describe))
             self._file_changes.add(change)
             change.add_done_callback(self._file_changes.discard)
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _describing(self, file: StoredFile) -> "asyncio.Task[str]":
+        """The description of a file, on its way or there; of the latest ones, at most."""
+        found = self._descriptions.get(file.file_id)
+        if found is None:
+            while len(self._descriptions) >= _MOST_DESCRIPTIONS:
+                del self._descriptions[next(iter(self._descriptions))]
+            found = self._descriptions[file.file_id] = self._spawn(self._describe(file))
+            # Begun at an upload, it may fail with nobody there to be told.
+            found.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return found
+
+    async def _describe(self, file: StoredFile) -> str:
+        async with self._describe_lock:  # one at a time: each may take a lot
+            kernel, gone = await self._ready_kernel()
+            self._state_gone = gone or self._state_gone  # for the next cell
+            text = None
+            with suppress(TimeoutError, HostError):
+                text = await kernel.describe(file.file_id, time_s=_DESCRIBE_S)
+        title = TYPES[file.file_type].title if file.file_type in TYPES else "A file"
+        return _clean(text) or f"{title}, {file.file_size:,} bytes. It could not be looked into."
 
     # -- one cell --------------------------------------------------------------------------------
 
@@ -532,7 +594,7 @@ class Session:
         if self._slot is None:
             self._slot = kernel.hosted.slot
             for file in await self._files.list(user_id=self.user_id):
-                self.file_changed(FileEvent("saved", file))
+                self.file_changed(FileEvent("saved", file), is_new=False)
             self._working = await self._host.scan(self._slot)
             if self._packages is not None:
                 await self._packages.show(self.user_id, self._slot)
@@ -546,12 +608,15 @@ class Session:
         if kernel is not None:
             await kernel.kill()
 
-    async def _follow(self, slot: str, event: FileEvent) -> None:
+    async def _follow(self, slot: str, event: FileEvent, *, describe: bool) -> None:
         async with self._file_lock:  # in the order of the events
             try:
                 if event.kind == "saved":
                     await self._host.put_file(slot, event.file)
+                    if describe and self.live:
+                        self._describing(event.file)
                 else:
+                    self._descriptions.pop(event.file.file_id, None)
                     await self._host.remove_file(slot, event.file.file_id)
             except FileNotFoundError:
                 pass  # deleted meanwhile
@@ -563,6 +628,12 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _clean(text: str | None) -> str:
+    """A description as it may be shown: bounded, and without what isn't text."""
+    kept = (c if c == "\n" or c.isprintable() else " " for c in (text or "")[:_DESCRIPTION_CHARS])
+    return "".join(kept).strip()
 
 
 def _with_remarks(execution: Execution, sentences: list[str]) -> Execution:

@@ -3,11 +3,11 @@
 import difflib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from kernel_startup import loaders
+from kernel_startup import loaders, requirements
 from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
 from kernel_startup.filetype import FileType
 from kernel_startup.loaders.text import decode
@@ -63,7 +63,9 @@ class Files(Mapping[str, str]):
         return self._path(file_id) is not None
 
     def __repr__(self) -> str:
-        rows = [(file_id, os.path.basename(path), _size(path)) for file_id, path in self.items()]
+        rows = [
+            (file_id, os.path.basename(path), size_in_words(path)) for file_id, path in self.items()
+        ]
         if not rows:
             return "FILES: no files yet"
         table = [("id", "name", "size"), *rows[:_MAX_LISTED]]
@@ -141,15 +143,23 @@ def load_from(
         The object, and sentences about what was left out or changed in loading it.
     """
     __tracebackhide__ = True  # so that tracebacks end in the user's own line
-    path = _find(files, file_id)
+    path = find_file(files, file_id)
     if as_ not in ("auto", "text", "bytes", "path"):
         raise WrongArgument(f'as_={as_!r}: as_ is "auto", "text", "bytes" or "path"')
     if as_ in ("bytes", "path"):
         _refuse_unknown(options, frozenset(), f"as_={as_!r}")
         return (path if as_ == "path" else Path(path).read_bytes()), []
+    return load_path(path, [*files.values()], options, as_text=as_ == "text")
+
+
+def load_path(
+    path: str, neighbours: Sequence[str], options: dict[str, Any], *, as_text: bool = False
+) -> tuple[Any, list[str]]:
+    """`load_from` of the file at a path."""
+    __tracebackhide__ = True
     try:
-        with Source(path, neighbours=[*files.values()]) as source:
-            if as_ == "text":
+        with Source(path, neighbours=neighbours) as source:
+            if as_text:
                 _refuse_unknown(options, frozenset({"encoding"}), 'as_="text"')
                 return decode(source, **options), source.notes
             return _load(source, options), source.notes
@@ -168,6 +178,7 @@ def _load(source: Source, options: dict[str, Any]) -> object:
             f"{UNKNOWN.title}: {source.size_bytes:,} bytes that begin with {source.head[:16]!r}",
             remedy='as_="path" gives its path, for a library that reads it',
         )
+    requirements.provide(file_type, source.name)
     loader = loaders.find_loader(file_type.loader)
     if options:
         _refuse_unknown(options, loaders.known_options(loader), f"{file_type.name} files")
@@ -218,7 +229,7 @@ _COMMON_OPTIONS = frozenset(
 )
 
 
-def _find(files: Mapping[str, str], wanted: object) -> str:
+def find_file(files: Mapping[str, str], wanted: object) -> str:
     """Find a file's path by its id, by its exact name, or by its path."""
     if isinstance(wanted, os.PathLike):
         wanted = os.fspath(wanted)
@@ -256,7 +267,8 @@ def _age(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
-def _size(path: str) -> str:
+def size_in_words(path: str) -> str:
+    """The size of a file as people say it."""
     try:
         size = float(os.path.getsize(path))
     except OSError:

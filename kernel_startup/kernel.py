@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -20,8 +20,9 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import Type
 
-from kernel_startup import prelude
+from kernel_startup import prelude, requirements
 from kernel_startup.connection import PORTS
+from kernel_startup.describe import describe_file
 from kernel_startup.importers import Owner
 from kernel_startup.interrupts import Interrupts
 from kernel_startup.packages import Installer
@@ -37,13 +38,18 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
     """An IPython kernel that gets the packages it lacks, and lists its variables at any time."""
 
     shell_class = Type(CellShell)
-    control_msg_types = [*IPythonKernel.control_msg_types, "variables_request"]  # noqa: RUF012
+    control_msg_types = [  # noqa: RUF012
+        *IPythonKernel.control_msg_types,
+        "variables_request",
+        "describe_request",
+    ]
 
     def __init__(self, **options: Any) -> None:
         """Take the arguments of ipykernel's kernel."""
         self._interrupts = Interrupts()
         self._interrupts.ignore()
         self._cells = 0
+        self._describing: set[asyncio.Task[None]] = set()
         self._questions = Questions(self)
         self.installer = Installer(self._questions)
         super().__init__(**options)
@@ -132,6 +138,23 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
         self.session.send(stream, "variables_reply", content, parent, ident)
 
+    async def describe_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Answer with what a file holds; others are answered meanwhile."""
+        describing = asyncio.create_task(self._describe(stream, ident, parent))
+        self._describing.add(describing)
+        describing.add_done_callback(self._describing.discard)
+
+    async def _describe(self, stream: Any, ident: Any, parent: Any) -> None:
+        content: dict[str, Any]
+        try:
+            asked = parent["content"]
+            file_id, time_s = str(asked["file_id"]), float(asked["time_s"])
+            text = await asyncio.to_thread(describe_file, file_id, time_s=time_s)
+            content = {"status": "ok", "text": text}
+        except Exception as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
+        self.session.send(stream, "describe_reply", content, parent, ident)
+
 
 class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no types
     """Starts a :class:`CellKernel` in this process, on Unix sockets, without reading any file."""
@@ -213,6 +236,11 @@ def _add_packages(kernel: CellKernel, places: Places) -> None:
     own = tuple(os.path.join(path, "") for path in (places.work, places.home, places.tmp))
     kernel.installer.join(Owner(kernel.shell.user_ns, own))
     kernel.shell.use_pip(PipCommands(kernel.installer))
+
+    def obtain(wanted: Sequence[str]) -> dict[str, str]:
+        return dict(kernel.installer.request("install", "command", wanted).failed)
+
+    requirements.obtain_with(obtain)
 
 
 def _reseed() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_startup import fonts
+from kernel_startup.describe import describe_file
 from kernel_startup.files import FILES, load_file
 from kernel_startup.sandboxes import Places
 
@@ -69,7 +70,7 @@ def install(shell: Any) -> None:
     at_hand: dict[str, object] = {
         name: sys.modules.get(module) for name, module in _ALIASES.items()
     }
-    at_hand |= {"FILES": FILES, "load_file": load_file}
+    at_hand |= {"FILES": FILES, "load_file": load_file, "describe_file": describe_file}
     for name, value in at_hand.items():
         if value is not None:
             setattr(builtins, name, value)

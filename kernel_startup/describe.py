@@ -1,0 +1,274 @@
+"""What a file holds, in a few hundred characters: what a model is told of each upload.
+
+Loading may take time and memory, and a broken file may take the process with it. So a file is
+loaded in a child process with limits of its own, and whatever becomes of that, there is a
+description: the type, the size, and why there is no more to be said.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sized
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from kernel_startup.files import FILES, find_file
+from kernel_startup.filetype import FileType
+
+#: Characters of a description.
+MOST_CHARS = 900
+#: Seconds that a file may take.
+TIME_S = 15.0
+#: Memory that it may take, beyond what the kernel has already.
+MEMORY_BYTES = 512 << 20
+
+_MOST_COLUMNS = 12
+_MOST_PARTS = 8
+_FIRST_ROWS = 3
+_CELL_CHARS = 24
+_TEXT_CHARS = 240
+#: Rows read of a table that is larger than this; the others are only counted.
+_LARGE_BYTES = 20 << 20
+_SOME_ROWS = 1000
+_REPLY_BYTES = 64 << 10
+
+
+def describe_file(file_id: str, *, time_s: float = TIME_S) -> str:
+    """Say what a file is and what is in it, in a few hundred characters.
+
+    Args:
+        file_id: The file's id as listed by `FILES`, or its name.
+        time_s: Seconds it may take. After that only type and size are told.
+
+    Returns:
+        Type, size, shape or pages or duration; of a table the columns with their types and the
+        first rows; of a text its beginning.
+
+    Raises:
+        FileNotKnown: No file has this id.
+    """
+    __tracebackhide__ = True
+    path = find_file(FILES, file_id)
+    told = _in_child(path, [*FILES.values()], time_s)
+    return told or f"{_outline(path)}. {_NOTHING_MORE}"
+
+
+_NOTHING_MORE = "Looking into it took too long, or too much memory."
+
+
+# -- in a process of its own ---------------------------------------------------------------------
+
+
+def _in_child(path: str, neighbours: list[str], time_s: float) -> str:
+    """Describe in a child process; an empty text if it came to nothing."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child runs this thread only
+        pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _be_child(path, neighbours, writing, time_s)
+    os.close(writing)
+    try:
+        return _read_reply(reading, time.monotonic() + time_s)
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _be_child(path: str, neighbours: list[str], writing: int, time_s: float) -> NoReturn:
+    try:
+        _limit(time_s)
+        silence = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(silence, number)
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- for good
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = describe(path, neighbours)
+        os.write(writing, json.dumps(text).encode()[:_REPLY_BYTES])
+    except BaseException:  # nothing of the kernel's own may run in here any more
+        pass
+    finally:
+        os._exit(0)
+
+
+def _limit(time_s: float) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    seconds = max(1, round(time_s))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115 -- it ends soon
+    most = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")  # if memory runs out all the same, it isn't the kernel that goes
+
+
+def _read_reply(reading: int, until: float) -> str:
+    received = b""
+    while len(received) <= _REPLY_BYTES:
+        left = until - time.monotonic()
+        if left <= 0 or not select.select([reading], [], [], left)[0]:
+            return ""
+        piece = os.read(reading, _REPLY_BYTES)
+        if not piece:
+            break
+        received += piece
+    try:
+        text = json.loads(received)
+    except ValueError:
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+# -- a file ----------------------------------------------------------------------------------------
+
+
+def describe(path: str, neighbours: list[str]) -> str:
+    """Describe the file at a path, in this process."""
+    from kernel_startup.files import load_path
+    from kernel_startup.recognition import type_of_source
+    from kernel_startup.source import Source
+
+    outline = _outline(path)
+    with Source(path, neighbours=neighbours) as source:
+        file_type = type_of_source(source)
+        lacking = _lacking(file_type)
+        if lacking:
+            return f"{outline}. load_file installs {', '.join(lacking)} for it, at first use."
+        rows = _SOME_ROWS if _is_long_table(source, file_type) else None
+    options = {} if rows is None else {"nrows": rows}
+    try:
+        loaded, notes = load_path(path, neighbours, options)
+    except MemoryError:
+        return f"{outline}. {_NOTHING_MORE}"
+    except Exception as error:
+        return _cut(f"{outline}. {error}")
+    told = _told(loaded)
+    if rows is not None and len(loaded) == rows:
+        told = f"more than {told}"
+    remarks = " ".join(notes)
+    return _cut("\n".join(part for part in (f"{outline}: {told}", remarks) if part))
+
+
+def _outline(path: str) -> str:
+    from kernel_startup.files import size_in_words
+    from kernel_startup.recognition import type_of_content
+
+    try:
+        file_type = type_of_content(path)
+    except Exception:
+        return f"A file, {size_in_words(path)}"
+    return f"{file_type.title} ({file_type.name}), {size_in_words(path)}"
+
+
+def _lacking(file_type: FileType) -> list[str]:
+    from kernel_startup.requirements import missing_requirements
+
+    return missing_requirements(file_type.requires)
+
+
+def _is_long_table(source: Any, file_type: FileType) -> bool:
+    return source.size_bytes > _LARGE_BYTES and file_type.name in ("csv", "tsv", "jsonl", "parquet")
+
+
+def _cut(text: str, most: int = MOST_CHARS) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+# -- an object -------------------------------------------------------------------------------------
+
+
+def _told(value: Any) -> str:
+    """Say what is in an object."""
+    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+    if kind in ("pandas.DataFrame", "geopandas.GeoDataFrame"):
+        return _table(value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes that begin with {value[:16]!r}"
+    if kind == "numpy.ndarray":
+        return f"array of {value.dtype}, shape {value.shape}"
+    if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "shape"):
+        return _sound_or_pair(*value)
+    if kind.startswith("PIL.") and hasattr(value, "mode"):
+        frames = getattr(value, "n_frames", 1)
+        moving = f", {frames:,} frames" if frames > 1 else ""
+        return f"{value.width} x {value.height} pixels, {value.mode}{moving}"
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    if isinstance(value, list):
+        return _list(value)
+    return f"{type(value).__name__}: {_brief(value, _TEXT_CHARS)}"
+
+
+def _table(table: Any) -> str:
+    """Rows, columns with their types, and the first rows."""
+    shown = list(table.columns[:_MOST_COLUMNS])
+    kinds = [f"{_brief(name, 40)} {table.dtypes.iloc[at]}" for at, name in enumerate(shown)]
+    more = len(table.columns) - len(shown)
+    if more > 0:
+        kinds.append(f"and {more:,} more")
+    lines = [
+        f"{len(table):,} rows x {len(table.columns):,} columns",
+        f"columns: {'; '.join(kinds)}",
+    ]
+    for row in table.iloc[:_FIRST_ROWS, : len(shown)].itertuples(index=False, name=None):
+        lines.append("  " + " | ".join(_brief(value, _CELL_CHARS) for value in row))
+    return "\n".join(lines)
+
+
+def _text(text: str) -> str:
+    lines = text.count("\n") + (not text.endswith("\n") and bool(text))
+    return (
+        f"{lines:,} lines, {len(text):,} characters, beginning:\n{_cut(text[:1000], _TEXT_CHARS)}"
+    )
+
+
+def _sound_or_pair(array: Any, other: Any) -> str:
+    if not isinstance(other, int | float) or not other > 0:
+        return f"array of {array.dtype}, shape {array.shape}, with {_brief(other, 200)}"
+    channels = array.shape[1] if array.ndim > 1 else 1
+    return f"{array.shape[0] / other:.1f} s of sound, {other:g} Hz, channels: {channels}"
+
+
+def _mapping(value: Mapping[Any, Any]) -> str:
+    parts = []
+    for at, key in enumerate(value):
+        if at == _MOST_PARTS:
+            parts.append(f"and {len(value) - at:,} more")
+            break
+        parts.append(f"{_brief(key, 60)}: {_part(value[key])}")
+    return f"{type(value).__name__} of {len(value):,}\n  " + "\n  ".join(parts)
+
+
+def _list(values: list[Any]) -> str:
+    first = f", the first: {_part(values[0])}" if values else ""
+    return f"list of {len(values):,}{first}"
+
+
+def _part(value: Any) -> str:
+    """One value in a collection, on one line."""
+    if hasattr(value, "columns") and hasattr(value, "shape"):
+        names = ", ".join(_brief(name, 24) for name in list(value.columns)[:_MOST_COLUMNS])
+        return f"table of {len(value):,} rows x {len(value.columns):,} columns ({names})"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"array of {value.dtype}, shape {value.shape}"
+    if isinstance(value, Mapping | list | tuple) and isinstance(value, Sized):
+        return f"{type(value).__name__} of {len(value):,}"
+    return _brief(value, 60)
+
+
+def _brief(value: Any, most: int) -> str:
+    return _cut(" ".join(str(value)[: most * 4].split()), most)
