@@ -17,7 +17,9 @@ def is_jpeg(source: Source) -> bool:
 def is_dib(source: Source) -> bool:
     """A bitmap; one without its file's header has one plane and a known depth."""
     head = source.head
-    return head.startswith(b"BM") or struct.unpack_from("<H", head, 14)[0] in (1, 4, 8, 16, 24, 32)
+    if head.startswith(b"BM"):
+        return source.name.lower().endswith(".dib")
+    return struct.unpack_from("<H", head, 14)[0] in (1, 4, 8, 16, 24, 32)
 
 
 def _netpbm(digits: bytes) -> Callable[[Source], bool]:

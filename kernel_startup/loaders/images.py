@@ -93,6 +93,21 @@ def load_jpeg2000(source: Source, *, mode: str | None = None) -> "PIL.Image.Imag
     return _decoded(source, lambda: PIL.Image.open(io.BytesIO(content[start:])), mode)
 
 
+def load_flic(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
+    """Open a FLIC animation; of those that Pillow can't decode, the first frame by av."""
+    try:
+        return load_image(source, mode=mode)
+    except OSError:
+        import av
+
+        width, height = struct.unpack_from("<HH", source.head, 8)
+        _refuse_size(source, width, height)
+        with av.open(io.BytesIO(source.read()), format="flic") as container:
+            image: PIL.Image.Image = next(container.decode(video=0)).to_image()
+        source.note(f"{source.name!r} is an animation: this is its first frame.")
+        return image if mode is None else image.convert(mode)
+
+
 def load_wal(source: Source) -> "PIL.Image.Image":
     """Open a Quake texture, which Pillow doesn't recognise by itself."""
     import PIL.WalImageFile

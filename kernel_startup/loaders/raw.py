@@ -87,4 +87,5 @@ def _opened(content: bytes) -> "PIL.Image.Image | None":
         picture.load()
     except Exception:  # not a picture after all, or one that only the camera's maker reads
         return None
-    return picture
+    # Without its file: what else is in there isn't frames of this picture.
+    return picture.copy()

@@ -228,6 +228,7 @@ TYPES = (
         at(4, b"\x12\xaf", b"\x44\xaf"),
         "video/x-flc",
         check="media:is_flic",
+        loader="images:load_flic",
     ),
     _image("mspaint", "Windows Paint image", ("msp",), starts(b"DanM", b"LinS")),
     _image("im", "IFUNC or LabEye image", ("im",), check="media:is_im"),

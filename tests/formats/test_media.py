@@ -1,0 +1,117 @@
+"""Pictures, camera raw files, vector graphics, sound and video."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kernel_startup.errors import FileLoadError
+from kernel_startup.fileinfo import FileInfo
+from kernel_startup.recognition import type_of_content
+from kernel_startup.types import TYPES
+from tests.formats.made import media
+from tests.formats.uploads import Loading, Sample, samples
+
+#: What can't be as the manifest says, and why.
+_OTHERWISE = {
+    "fixture.cr3": "cut off at 128 KiB: LibRaw tells the size, and there are no pixels",
+    "testNEF.nef": "its fact is the first directory; the preview is the larger one, 64x48",
+    "ang20150420t182050_corr_v1e_img.hdr": "a header whose grid is missing, said by the grids",
+}
+_BROKEN = {"fixture.jpm", "fixture.jpx", "fixture.mj2", "fixture.ogv"}
+
+
+@pytest.mark.parametrize("sample", samples("image", "rawphoto", "audio", "video"))
+def test_samples(sample: Sample, load: Loading, on_demand: Callable[..., None]) -> None:
+    name = sample.path.name
+    if name in _OTHERWISE:
+        pytest.skip(_OTHERWISE[name])
+    file_type = type_of_content(sample.path)
+    assert type_of_content(sample.path, "upload") == file_type or name == "testMP4Video.mp4"
+    on_demand(*file_type.requires)
+    if name in _BROKEN:
+        with pytest.raises(FileLoadError):
+            load(sample.path)
+        return
+    loaded = load(sample.path)
+    found = _facts(loaded, sample.fact)
+    for fact in ("size", "frames", "rate", "channels", "tracks"):
+        if fact in sample.fact and fact in found:
+            assert found[fact] == sample.fact[fact], fact
+    if sample.status == "verified2":
+        assert {f for f in sample.fact if f != "note"} <= found.keys()
+
+
+def _facts(loaded: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(loaded, tuple):
+        signal, rate = loaded
+        return {"rate": rate, "channels": 1 if signal.ndim == 1 else signal.shape[1]}
+    if isinstance(loaded, FileInfo):
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in loaded.facts.items()}
+    if hasattr(loaded, "tracks"):
+        return {"tracks": len(loaded.tracks)}
+    if hasattr(loaded, "ndim"):
+        return {"size": [loaded.shape[1], loaded.shape[0]]}
+    facts = {"size": list(loaded.size)} if loaded.size else {}
+    if "frames" in wanted:
+        facts["frames"] = getattr(loaded, "frames", None) or getattr(loaded, "n_frames", 1)
+    return facts
+
+
+def _made(filename: str) -> bytes:
+    return next(made for made in media.MADE if made.filename == filename).make()
+
+
+def test_part_of_a_sound(load: Loading) -> None:
+    samples_, rate = load(_made("s.wav"), "s.wav", offset=0.1, duration=0.2)
+    assert (samples_.shape, rate) == ((1600, 2), 8000)
+    samples_, rate = load(_made("s.m4a"), "s.m4a", offset=0.1, duration=0.2, mono=True)
+    assert samples_.shape == (9600,)
+    with pytest.raises(FileLoadError, match="seconds"):
+        load(_made("s.wav"), "s.wav", offset=-1)
+
+
+def test_a_video_gives_the_frames_asked_for(load: Loading) -> None:
+    video = load(_made("v.mp4"), "v.mp4")
+    assert (len(video), video.fps, video.has_audio) == (5, 25.0, False)
+    assert video.at(0.08).convert("L").getpixel((5, 5)) == pytest.approx(80, abs=8)
+    assert len(video.thumbnails(2)) == 2
+    with pytest.raises(IndexError):
+        video.frame(5)
+    with pytest.raises(ValueError, match="no sound"):
+        video.audio()
+
+
+def test_a_drawing_reads_nothing_outside(load: Loading, tmp_path: Any) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(_made("p.png"))
+    drawing = load(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="48">'
+        f'<image href="{secret}" width="64" height="48"/></svg>',
+        "d.svg",
+    )
+    assert drawing.image.convert("RGBA").getextrema()[3] == (0, 0)
+
+
+def test_typescript_is_no_video(load: Loading) -> None:
+    assert load("export const x: number = 1\n", "v.ts") == "export const x: number = 1\n"
+
+
+@pytest.mark.parametrize(
+    "made", [pytest.param(m, id=m.filename) for m in media.MADE if not m.requires]
+)
+def test_damage_is_an_error_at_worst(made: Any, load: Loading) -> None:
+    content = made.make()
+    flipped = bytearray(content)
+    for place in range(8, min(len(content), 600), 37):
+        flipped[place] ^= 0x55
+    for damaged in (content[: len(content) // 2], content[:20], bytes(flipped)):
+        for name in (made.filename, "swapped.wav"):
+            try:
+                load(damaged, name)
+            except FileLoadError:
+                pass
+
+
+def test_types_name_what_they_require() -> None:
+    assert TYPES["nef"].requires == ("rawpy",)
