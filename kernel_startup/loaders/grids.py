@@ -73,21 +73,27 @@ def _open_dataset(source: Source, path: Any, options: dict[str, Any]) -> Any:
 
 def load_cdf(source: Source) -> dict[str, Any]:
     """Read NASA's CDF: its variables by name, times as datetime64."""
+    import math
+
     import cdflib
 
     cdf = cdflib.CDF(str(source.as_path(".cdf")))
     info = cdf.cdf_info()
+    size = source.size_bytes
     found: dict[str, Any] = {}
     for name in [*info.zVariables, *info.rVariables]:
         try:
+            told = cdf.varinq(name)
+            count = (told.Last_Rec + 1) * math.prod(told.Dim_Sizes) * max(told.Num_Elements, 1)
+            if not 0 <= count <= min(1000 * size, _MAX_BYTES // 8):
+                raise ValueError(f"it says it has {count:,} values")
             values = cdf.varget(name)
+            kind = str(told.Data_Type_Description)
+            if "EPOCH" in kind or "TT2000" in kind:
+                values = cdflib.cdfepoch.to_datetime(values)
         except Exception as error:
             source.note(f"{source.name!r}: {name!r} can't be read ({error}).")
             continue
-        if "EPOCH" in str(cdf.varinq(name).Data_Type_Description) or "TT2000" in str(
-            cdf.varinq(name).Data_Type_Description
-        ):
-            values = cdflib.cdfepoch.to_datetime(values)
         found[name] = values
     return found
 
