@@ -58,6 +58,8 @@ def load_csv(
         table = table.rename(columns={names[0]: str(names[0]).lstrip("# ")})
     if _lets_convert(reader):
         _ungroup(table, found, names)
+        if "index_col" not in reader:
+            _parse_dates(table, [names[at] for at in sorted(found.date_columns) if at < len(names)])
     return table if columns is None else table[columns]
 
 
@@ -126,7 +128,9 @@ def _arguments(found: Dialect, names: list[Any], stated: dict[str, Any]) -> dict
         dates = [name for name in dates if name in wanted]
     if dates and (wanted is None or isinstance(wanted, list)) and _lets_convert(stated):
         # A column that turns out to hold something else further down stays text.
-        arguments |= {"parse_dates": dates, "date_format": "ISO8601"}
+        # Where nothing keeps it from it, `_parse_dates` does the same in less time.
+        if stated.keys() & {"index_col", "chunksize", "iterator"}:
+            arguments |= {"parse_dates": dates, "date_format": "ISO8601"}
     if "names" in stated:
         del arguments["header"]  # what pandas does then is what its users know
     if found.has_trailing_delimiter:
@@ -210,6 +214,36 @@ def _note_warnings(source: Source, caught: list[warnings.WarningMessage]) -> Non
 def _lets_convert(stated: dict[str, Any]) -> bool:
     """Whether the user leaves it to us what columns become."""
     return not stated.keys() & {"dtype", "parse_dates", "date_format", "thousands", "converters"}
+
+
+def _parse_dates(table: "pd.DataFrame", names: list[Any]) -> None:
+    """Turn columns of ISO dates into datetimes, each different text once: that takes a third of
+    the time."""
+    import pandas as pd
+    import pyarrow as pa
+
+    for name in names:
+        if name not in table.columns or not isinstance(table[name], pd.Series):
+            continue
+        if table[name].dtype != "str":
+            continue
+        texts: Any = pa.array(table[name], pa.large_string(), from_pandas=True)
+        if isinstance(texts, pa.ChunkedArray):
+            texts = texts.combine_chunks()
+        coded = texts.dictionary_encode()
+        if len(coded.dictionary) > len(texts) // 2:
+            different = table[name]
+        else:
+            different = pd.Series(coded.dictionary.to_pylist(), dtype="str")
+        try:
+            moments = pd.to_datetime(different, format="ISO8601")
+        except (ValueError, OverflowError):
+            continue  # further down is something else: then it stays text
+        if different is not table[name] and len(different) != len(texts):
+            codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            taken = moments.array.take(codes, allow_fill=True)
+            moments = pd.Series(taken, index=table.index)
+        table[name] = moments
 
 
 def _ungroup(table: "pd.DataFrame", found: Dialect, names: list[Any]) -> None:
