@@ -42,6 +42,7 @@ def is_newick(source: Source) -> bool:
     """A tree: balanced brackets with commas, up to a semicolon."""
     text = source.head.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     text = re.sub(r"\A(?:\[[^\[\]\n]{0,1000}\]\s*)+", "", text)
+    text = re.sub(r"\A\d{1,7}[ \t]+\d{1,7}\s+(?=\()", "", text)  # PAML's counts
     if not text.startswith("("):
         return False
     found = _NEWICK.match(text)

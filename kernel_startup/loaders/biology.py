@@ -227,7 +227,7 @@ class _Ending(io.TextIOWrapper):
 
     _ends = 0
 
-    def readline(self, size: int = -1, /) -> str:
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # as its own base has it
         line = super().readline(size)
         if not line:
             self._ends += 1

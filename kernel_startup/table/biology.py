@@ -138,8 +138,8 @@ _SEQUENCES = (
         ),
         _RECORDS,
         "biology:load_fasta",
-        r"(?:;[^\n]*\n)*+>(?![\s>])[^\n]*\n\s*+(?:[A-Z*\-][A-Z*.\-]*+|[ACGTUNacgtun\-]{4,}+"
-        r"|[A-Za-z*.\-]{10,}+)[ \t\r]*+(?:\n|\Z)",
+        r"(?:;[^\n]*\n)*+>(?![\s>])[^\n]*\n\s*+(?=-*+[A-Za-z*])(?:[A-Z*\-][A-Z*.\-]*+"
+        r"|[ACGTUNacgtun\-]{4,}+|[A-Za-z*.\-]{10,}+)[ \t\r]*+(?:\n|\Z)",
         mime_type="text/x-fasta",
     ),
     _text(
@@ -162,7 +162,7 @@ _SEQUENCES = (
     _text(
         "genbank",
         "GenBank records",
-        ("gb", "gbk", "genbank", "gbff", "gpff", "gbf", "gp", "seq.gb"),
+        ("gb", "gbk", "genbank", "gbff", "gpff", "gbf", "seq.gb"),
         _RECORDS,
         "biology:load_genbank",
         r"LOCUS[ \t]{3,}\S",
@@ -407,6 +407,7 @@ _ALIGNMENTS = (
         r"\d{1,6}[ \t]+\d{1,9}[ \t]*[A-Z]{0,2}[ \t\r]*\n\s*[A-Za-z_][^\n]{0,30}?[ \t]+[A-Z?.*\-]{4}"
         r"[A-Za-z?.*\- ]*\r?$",
         r"\d{1,6}[ \t]+\d{1,9}[ \t]*\r?\n[A-Za-z_]\w{0,9}[ \t]{1,9}[ACGTUNacgtun\-?]{8,}",
+        r"\d{1,6}[ \t]+\d{1,9}[ \t]*\r?\n[A-Za-z][\w ]{9}[ACGTUN?\-]{10,}[ \t\r]*$",
     ),
     _text(
         "newick",
@@ -927,7 +928,7 @@ _ASSAYS = (
                     "{http://www.cellml.org/cellml/2.0#}model",
                 ),
             ),
-            ("neuroml", "Model of neurons (NeuroML)", ("nml",), ("neuroml",)),
+            ("neuroml", "Model of neurons (NeuroML)", ("neuroml",), ("neuroml",)),
             ("gpml", "Pathway (GPML)", ("gpml",), ("Pathway",)),
             ("orthoxml", "Orthologs (OrthoXML)", ("orthoxml",), ("orthoXML",)),
             ("traml", "Transitions of mass spectra (TraML)", ("traml",), ("TraML",)),

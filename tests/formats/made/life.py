@@ -29,15 +29,15 @@ def _at(call: Callable[[str], object], suffix: str) -> bytes:
 def _dataset() -> Any:
     import numpy as np
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("made", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.SOPInstanceUID = UID("1.2.3.4")
     dataset.StudyDate = "20240102"
     dataset.Modality = "CT"
     dataset.PatientName = "Doe^Jane"
@@ -179,7 +179,7 @@ def _curv() -> bytes:
 def _nrrd() -> bytes:
     head = "NRRD0004\n# made\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: gzip\n"
     data = gzip.compress(_volume().tobytes("F"))
-    return f"{head}endian: little\nspacings: 1 1 2\n\n".encode() + data
+    return f"{head}endian: little\nspacings: 1 1 2\n\n".encode() + bytes(data)
 
 
 def _metaimage() -> bytes:
@@ -190,7 +190,7 @@ def _metaimage() -> bytes:
 
 def _mrtrix() -> bytes:
     head = "mrtrix image\ndim: 2,3,4\nvox: 1,1,1\nlayout: +0,+1,+2\ndatatype: Int16LE\n"
-    return (head + "file: . 200\nEND\n").encode().ljust(200, b"\0") + _volume().tobytes("F")
+    return (head + "file: . 200\nEND\n").encode().ljust(200, b"\0") + bytes(_volume().tobytes("F"))
 
 
 def _is_array(loaded: Any) -> None:
@@ -240,7 +240,7 @@ def _records() -> list[Any]:
     from Bio.Seq import Seq
     from Bio.SeqRecord import SeqRecord
 
-    more = {"molecule_type": "DNA"}
+    more: Any = {"molecule_type": "DNA"}
     return [
         SeqRecord(Seq("ACGTACGTAA"), id="one", name="one", description="first", annotations=more),
         SeqRecord(Seq("ACGTTCGTAA"), id="two", name="two", description="second", annotations=more),
@@ -407,7 +407,8 @@ def _are_aligned(table: Any) -> None:
 
 
 _VCF = (
-    "##fileformat=VCFv4.2\n##contig=<ID=20>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\n"
+    "##fileformat=VCFv4.2\n##contig=<ID=20>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\t"
+    "FORMAT\tS1\n"
     "20\t14370\trs6054257\tG\tA\t29.5\tPASS\tDP=14\tGT\t0|0\n"
     "20\t17330\t.\tT\tA\t.\tq10\tDP=11\tGT\t0|1\n"
 )
@@ -486,7 +487,8 @@ def _cel4() -> bytes:
 
 _CEL3 = (
     "[CEL]\nVersion=3\n\n[HEADER]\nCols=2\nRows=1\nDatHeader=[0..5]\x14 \x14 scan\n\n[INTENSITY]\n"
-    "NumberCells=2\nCellHeader=X\tY\tMEAN\tSTDV\tNPIXELS\n 0\t 0\t10.5\t1.0\t 16\n 1\t 0\t20.5\t2.0\t 25\n"
+    "NumberCells=2\nCellHeader=X\tY\tMEAN\tSTDV\tNPIXELS\n 0\t 0\t10.5\t1.0\t 16\n 1\t 0\t"
+    "20.5\t2.0\t 25\n"
 )
 
 
@@ -521,7 +523,8 @@ def _mzml() -> bytes:
 def _mzxml() -> bytes:
     pairs = base64.b64encode(struct.pack(">4f", 100.5, 7, 200.5, 8)).decode()
     return (
-        '<?xml version="1.0"?><mzXML xmlns="http://sashimi.sourceforge.net/schema_revision/mzXML_3.2">'
+        '<?xml version="1.0"?>'
+        '<mzXML xmlns="http://sashimi.sourceforge.net/schema_revision/mzXML_3.2">'
         '<msRun><scan num="1" msLevel="1" retentionTime="PT120.0S">'
         f'<peaks precision="32" byteOrder="network">{pairs}</peaks></scan></msRun></mzXML>'
     ).encode()
@@ -585,13 +588,16 @@ _ATOMS = (
 )
 _PDB = f"HEADER    PROTEIN                                 01-JAN-24   1ABC\n{_ATOMS}END\n"
 _MMCIF = (
-    "data_1ABC\n_entry.id 1ABC\nloop_\n_atom_site.group_PDB\n_atom_site.id\n_atom_site.type_symbol\n"
-    "_atom_site.label_atom_id\n_atom_site.label_alt_id\n_atom_site.label_comp_id\n_atom_site.label_asym_id\n"
+    "data_1ABC\n_entry.id 1ABC\nloop_\n_atom_site.group_PDB\n_atom_site.id\n"
+    "_atom_site.type_symbol\n"
+    "_atom_site.label_atom_id\n_atom_site.label_alt_id\n_atom_site.label_comp_id\n"
+    "_atom_site.label_asym_id\n"
     "_atom_site.label_seq_id\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n_atom_site.Cartn_z\n"
     "ATOM 1 N N . ALA A 1 11.1 6.1 -6.5\nATOM 2 C CA . ALA A 1 11.6 6.0 -5.1\n"
 )
 _CIF = (
-    "data_NaCl\n_cell_length_a 5.64\n_cell_length_b 5.64\n_cell_length_c 5.64\n_cell_angle_alpha 90\n"
+    "data_NaCl\n_cell_length_a 5.64\n_cell_length_b 5.64\n_cell_length_c 5.64\n"
+    "_cell_angle_alpha 90\n"
     "_cell_angle_beta 90\n_cell_angle_gamma 90\nloop_\n_atom_site_label\n_atom_site_fract_x\n"
     "_atom_site_fract_y\n_atom_site_fract_z\nNa 0 0 0\nCl 0.5 0.5 0.5\n"
 )
@@ -635,7 +641,8 @@ def _are_smiles(table: Any) -> None:
 
 
 _CUBE = (
-    "made\nby hand\n    1    0.000000    0.000000    0.000000\n    2    1.000000    0.000000    0.000000\n"
+    "made\nby hand\n    1    0.000000    0.000000    0.000000\n"
+    "    2    1.000000    0.000000    0.000000\n"
     "    2    0.000000    1.000000    0.000000\n    2    0.000000    0.000000    1.000000\n"
     "    8    8.000000    0.000000    0.000000    0.000000\n"
     " 0.0 1.0 2.0 3.0\n 4.0 5.0 6.0 7.0\n"
@@ -742,6 +749,8 @@ _GRO = (
     "    1SOL    HW1    2   0.190   1.661   1.747\n   1.82060   1.82060   1.82060\n"
 )
 
+_HITS: dict[str, list[Any]] = {"query id": ["q1"], "% identity": [99.5]}
+
 MADE = (
     Made("dicom", "scan.dcm", _dicom, _is_ct),
     Made("dicom-bare", "scan.dcm", _bare_dicom, _is_bare_ct),
@@ -802,7 +811,7 @@ MADE = (
         "blast-table",
         "hits.outfmt7",
         _text("# BLASTN 2.2\n# Fields: query id, subject id, % identity\nq1\ts1\t99.5\n"),
-        _rows(**{"query id": ["q1"], "% identity": [99.5]}),
+        _rows(**_HITS),
     ),
     Made("sam", "reads.sam", _text(_SAM), _are_aligned),
     Made("bam", "reads.bam", _bam, _are_aligned),
@@ -869,7 +878,8 @@ MADE = (
         "chain",
         "hg19ToHg38.over.chain",
         _text(
-            "chain 4900 chrY 58368225 + 25985403 25985638 chr5 151006098 - 43257292 43257528 1\n9 1 0\n10\n\n"
+            "chain 4900 chrY 58368225 + 25985403 25985638 chr5 151006098 - 43257292 43257528 1\n"
+            "9 1 0\n10\n\n"
         ),
         _rows(score=[4900], qName=["chr5"], blocks=[2]),
     ),
@@ -905,7 +915,8 @@ MADE = (
         "soft",
         "GSM1.soft",
         _text(
-            "^SAMPLE = GSM1\n!Sample_title = x\n!sample_table_begin\nID\tV\na\t1\n!sample_table_end\n"
+            "^SAMPLE = GSM1\n!Sample_title = x\n!sample_table_begin\nID\tV\na\t1\n"
+            "!sample_table_end\n"
         ),
         lambda found: _rows(V=[1])(found["GSM1"]),
     ),
@@ -992,7 +1003,8 @@ MADE = (
         "cml",
         "water.cml",
         _text(
-            '<cml xmlns="http://www.xml-cml.org/schema"><molecule><atomArray><atom id="a1" elementType="O" x3="0.5"/></atomArray></molecule></cml>'
+            '<cml xmlns="http://www.xml-cml.org/schema"><molecule><atomArray>'
+            '<atom id="a1" elementType="O" x3="0.5"/></atomArray></molecule></cml>'
         ),
         _rows(elementType=["O"], x3=[0.5]),
     ),
@@ -1006,7 +1018,8 @@ MADE = (
         "poscar",
         "salt.poscar",
         _text(
-            "salt\n1.0\n5.6 0.0 0.0\n0.0 5.6 0.0\n0.0 0.0 5.6\nNa Cl\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n"
+            "salt\n1.0\n5.6 0.0 0.0\n0.0 5.6 0.0\n0.0 0.0 5.6\nNa Cl\n1 1\nDirect\n0 0 0\n"
+            "0.5 0.5 0.5\n"
         ),
         _rows(element=["Na", "Cl"], x=[0, 0.5]),
     ),
