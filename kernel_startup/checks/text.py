@@ -7,13 +7,18 @@ other has.
 import itertools
 import re
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 
 from kernel_startup.source import Source
 
-_LOOKED_AT = 4_000
+_LOOKED_AT = 8_000
+#: What is searched for signs, which takes a few milliseconds.
+_SEARCHED = 2_500
+_LONG_HEADER = 600
 #: What `_SIGNS` must add up to.
 _ENOUGH = 4
+_MOST_LINES = 80
 #: How often one sign counts.
 _MOST = 2
 
@@ -472,6 +477,9 @@ def guess_type(text: str) -> str | None:
             return name
     if text.startswith(("<", "{", "[{", '["')):
         return None
+    if len(text) - len(code) > _LONG_HEADER:
+        text = code  # what comes before it is a licence
+    text = text[:_SEARCHED]
     written = _written(text)
     settings = _sections(written) or ("yaml" if _is_yaml(text, written) else None)
     return settings or _by_signs(text) or _pairs(written)
@@ -492,25 +500,41 @@ def _end_of_comments(text: str) -> int:
 
 
 def _by_signs(text: str) -> str | None:
-    scores = sorted(((_score(text, signs), name) for name, signs in _SIGNS.items()), reverse=True)
+    lines = [0, *(found.end() for found in re.finditer(r"\n(?!\n)", text))][:_MOST_LINES]
+    scores = sorted(
+        ((_score(text, lines, signs), name) for name, signs in _SIGNS.items()), reverse=True
+    )
     (best, name), (second, _) = scores[:2]
-    if best < _ENOUGH or best == second:
-        return None
-    return name
+    return None if best < _ENOUGH or best == second else name
 
 
-def _score(text: str, signs: tuple[tuple[str, int], ...]) -> int:
+def _score(text: str, lines: list[int], signs: tuple[tuple[str, int], ...]) -> int:
     total = seen = 0
     for pattern, weight in signs:
-        count = 0
-        for _ in _compiled(pattern).finditer(text):
-            count += 1
-            if count == _MOST:
-                break
+        count = _count(text, lines, pattern)
         total += weight * count
         seen += 2 if count and weight >= _ENOUGH else bool(count)
     # Two different signs, or one that no other language has.
     return total if seen >= 2 else 0
+
+
+def _count(text: str, lines: list[int], pattern: str) -> int:
+    """How often a pattern is found, at most `_MOST` times."""
+    compiled = _compiled(pattern)
+    if _is_anchored(pattern):  # several times as fast as a search
+        found: Iterator[object] = filter(None, map(compiled.match, itertools.repeat(text), lines))
+    else:
+        found = compiled.finditer(text)
+    return sum(1 for _ in itertools.islice(found, _MOST))
+
+
+@lru_cache(maxsize=1000)
+def _is_anchored(pattern: str) -> bool:
+    """Whether each of a pattern's alternatives begins where a line does."""
+    plain = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "_", pattern.removeprefix("(?i)"))
+    while plain != (inner := re.sub(r"\((?!\()[^()]*\)", "_", plain)):
+        plain = inner
+    return all(alternative.startswith("^") for alternative in plain.split("|"))
 
 
 @lru_cache(maxsize=1000)
@@ -568,6 +592,8 @@ def _written(text: str) -> list[str]:
 
 
 def _is_yaml(text: str, written: list[str]) -> bool:
+    if not written:
+        return False
     if text.startswith(("%YAML", "---\n", "--- ")) and len(written) > 1:
         return _YAML_LINE.match(written[1]) is not None
     fitting = sum(_YAML_LINE.match(line) is not None for line in written)
