@@ -64,7 +64,11 @@ class PdfPage:
     @property
     def size(self) -> tuple[float, float]:
         """Its width and height in points (1/72 inch)."""
-        width, height = self._document.get_page_size(self._index)
+        page = self._open()
+        try:
+            width, height = page.get_size()
+        finally:
+            page.close()
         return float(width), float(height)
 
     def render(self, dpi: float = 150) -> Any:

@@ -235,7 +235,7 @@ def load_rtf(source: Source) -> Document:
             f"an RTF document with {len(content) >> 20:,} MiB of text",
             reason=f"no more than {_MAX_RTF_BYTES >> 20} MiB are read",
         )
-    text = rtf_to_text(content.decode("latin-1"), errors="replace")
+    text = rtf_to_text(content.decode("latin-1"), errors="replace")  # type: ignore[no-untyped-call]
     metadata = {}
     for name in ("title", "author", "subject", "company"):
         found = re.search(rb"\{\\" + name.encode() + rb" ([^{}\\]{1,500})\}", content[:100_000])

@@ -342,7 +342,7 @@ def _rtf_text(compressed: bytes) -> str:
     rtf = _unpack_rtf(compressed).decode("latin-1")
     if "\\fromhtml1" in rtf:
         rtf = re.sub(r"\{\\\*\\htmltag[^{}]*+\}|\\htmlrtf\b[^{}]*?\\htmlrtf0\b", "", rtf)
-    return str(rtf_to_text(rtf, errors="replace"))
+    return str(rtf_to_text(rtf, errors="replace"))  # type: ignore[no-untyped-call]
 
 
 _RTF_START = (

@@ -21,6 +21,12 @@ class Package:
     def __init__(self, source: Source, seems: str) -> None:
         self.source = source
         self.seems = seems
+        if source.head.startswith(b"\xd0\xcf\x11\xe0"):  # Office encrypts into an OLE file
+            raise FileLoadError(
+                source.name,
+                f"{seems} protected by a password",
+                remedy="Saving it without one would help, or the package msoffcrypto-tool",
+            )
         self._file = source.open()
         try:
             self._zip = zipfile.ZipFile(self._file)

@@ -255,6 +255,13 @@ def test_password_is_named(load: Loading, flag: str) -> None:
         load(content, f"a.{flag}")
 
 
+@pytest.mark.parametrize("name", ["a.docx", "a.pptx"])
+def test_encrypted_office_file_is_named(load: Loading, name: str) -> None:
+    content = made.ole({"EncryptionInfo": b"x", "EncryptedPackage": b"y"})
+    with pytest.raises(FileLoadError, match="protected by a password"):
+        load(content, name)
+
+
 def test_capture_that_is_cut_off_keeps_what_it_has(load: Loading) -> None:
     table = load(made.pcap()[:-5], "a.pcap")
     assert len(table) == 2
