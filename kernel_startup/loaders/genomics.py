@@ -189,6 +189,7 @@ def load_cram(source: Source, *, reference: str | None = None, nrows: int | None
     """
     import pysam
 
+    pysam.set_verbosity(0)  # htslib writes to the terminal what its errors say too
     path = str(source.as_path(".cram"))
     with pysam.AlignmentFile(
         path, "rc", reference_filename=reference, check_sq=False, require_index=False
@@ -256,6 +257,7 @@ def load_bcf(source: Source, *, nrows: int | None = None) -> Any:
     """Read variants to a DataFrame with VCF's columns; the header is in attrs["header"]."""
     import pysam
 
+    pysam.set_verbosity(0)  # htslib writes to the terminal what its errors say too
     with pysam.VariantFile(str(source.as_path(".bcf"))) as file:
         header = str(file.header).splitlines()
         lines = limited(source, map(str, file), nrows, MAX_ROWS, "variants")

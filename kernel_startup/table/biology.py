@@ -380,7 +380,7 @@ _ALIGNMENTS = (
         _ALIGNMENT,
         "biology:load_msf",
         r"(?:!!(?:NA|AA)_MULTIPLE_ALIGNMENT|PileUp\b)",
-        r"[^\n]*\n?[^\n]{0,200}MSF: *\d+ +Type: ",
+        r"(?:[^\n]{0,200}\n){0,3}?[^\n]{0,200}?MSF: *\d{1,9} +Type: ",
     ),
     _text(
         "xmfa",
