@@ -467,3 +467,16 @@ def is_adx(source: Source) -> bool:
 def is_mjpeg(source: Source) -> bool:
     """JPEG pictures one after another, called so: a photo with a thumbnail has several too."""
     return source.name.lower().endswith((".mjpeg", ".mjpg"))
+
+
+def is_icon(source: Source) -> bool:
+    """An icon or cursor: its first picture lies behind the directory, and within the file."""
+    (count,) = struct.unpack_from("<H", source.head, 4)
+    size, offset = struct.unpack_from("<II", source.head, 14)
+    return bool(count and size) and 6 + 16 * count <= offset < 1 << 24
+
+
+def is_m4v(source: Source) -> bool:
+    """MPEG-4 by Apple's brand, or called so."""
+    named = source.name.lower().endswith(".m4v")
+    return source.head[8:11] == b"M4V" or (named and is_movie(source))

@@ -32,8 +32,9 @@ class Video:
         has_audio: Whether there is sound.
     """
 
-    def __init__(self, path: Path, title: str) -> None:
+    def __init__(self, path: Path, title: str, container: str | None = None) -> None:
         self._path = path
+        self._format = container
         self._title = title
         self._open: list[Any] = []
         with self._container() as container:
@@ -138,7 +139,7 @@ class Video:
         import av
 
         # From a file object: a playlist or a reference in it must not open other files.
-        return av.open(_Owned(self._path), metadata_errors="ignore")
+        return av.open(_Owned(self._path), format=self._format, metadata_errors="ignore")
 
     def _count(self) -> int:
         """Count the frames without decoding them."""
@@ -190,15 +191,35 @@ class _Owned:
         self._file.close()
 
 
+#: What a type is called by FFmpeg, which needs to be told where a file is short.
+_CALLED = {
+    "mpegts": "mpegts",
+    "m2ts": "mpegts",
+    "h264": "h264",
+    "h265": "hevc",
+    "m2v": "mpegvideo",
+    "mpg": "mpeg",
+    "mjpeg": "mjpeg",
+    "m4vraw": "m4v",
+    "dv-video": "dv",
+}
+
+
 def load_video(source: Source) -> object:
     """Open a video; its sound alone, as (samples, rate), if it has no pictures."""
     import av
 
     from kernel_startup.recognition import type_of_source
 
-    title = type_of_source(source).title
+    file_type = type_of_source(source)
+    title, path = file_type.title, source.as_path()
     try:
-        return Video(source.as_path(), title)
+        try:
+            return Video(path, title)
+        except (av.FFmpegError, ValueError):
+            if file_type.name not in _CALLED:
+                raise
+            return Video(path, title, _CALLED[file_type.name])
     except _NoPicture:
         from kernel_startup.loaders.audio import load_audio
 

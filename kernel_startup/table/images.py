@@ -160,8 +160,15 @@ TYPES = (
         # No more than 255 pictures, and the reserved byte of the first one.
         (((0, b"\0\0\1\0"), (5, b"\0"), (9, b"\0")),),
         "image/vnd.microsoft.icon",
+        check="media:is_icon",
     ),
-    _image("cur", "Windows cursor", ("cur",), (((0, b"\0\0\2\0"), (5, b"\0"), (9, b"\0")),)),
+    _image(
+        "cur",
+        "Windows cursor",
+        ("cur",),
+        (((0, b"\0\0\2\0"), (5, b"\0"), (9, b"\0")),),
+        check="media:is_icon",
+    ),
     _image(
         "ani",
         "Animated Windows cursor",

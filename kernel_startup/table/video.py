@@ -37,7 +37,8 @@ TYPES: tuple[FileType, ...] = (
         "MPEG-4 video (Apple)",
         "m4v",
         "video/x-m4v",
-        (*_ftyp(b"M4V ", b"M4VH", b"M4VP"), *_ftyp(b"mp4", b"iso", b"avc1")),
+        (*_ftyp(b"M4V ", b"M4VH", b"M4VP"), *at(4, b"ftyp")),
+        "is_m4v",
     ),
     _video(
         "mov",

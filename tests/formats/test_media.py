@@ -28,7 +28,8 @@ def test_samples(sample: Sample, load: Loading, on_demand: Callable[..., None]) 
         pytest.skip(_OTHERWISE[name])
     file_type = type_of_content(sample.path)
     assert type_of_content(sample.path, "upload") == file_type or name == "testMP4Video.mp4"
-    on_demand(*file_type.requires)
+    if file_type.requires:
+        on_demand(*file_type.requires)
     if name in _BROKEN:
         with pytest.raises(FileLoadError):
             load(sample.path)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import wave
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,10 @@ def _picture(kind: str, mode: str = "RGB", **options: Any) -> Callable[[], bytes
 
             pillow_heif.register_heif_opener()
         buffer = io.BytesIO()
-        PIL.Image.new(mode, (64, 48), 1 if mode in "1P" else None or "red").save(
-            buffer, kind, **options
-        )
+        colour = 1 if mode in "1F" else "red"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of formats that are very old
+            PIL.Image.new(mode, (64, 48), colour).save(buffer, kind, **options)
         return buffer.getvalue()
 
     return make
@@ -107,6 +109,7 @@ def _encoded(container: str, codec: str, rate: int = 48000) -> Callable[[], byte
         buffer = io.BytesIO()
         with av.open(buffer, "w", format=container) as output:
             stream = output.add_stream(codec, rate=rate, layout="stereo")
+            stream.bit_rate = 128_000
             samples = np.zeros((2, rate // 2), np.float32)
             frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
             frame.sample_rate, frame.pts = rate, 0
