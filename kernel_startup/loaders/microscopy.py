@@ -15,7 +15,7 @@ def load_nd2(source: Source) -> Any:
     import nd2
 
     with noting(source):
-        return nd2.ND2File(source.as_path(".nd2"))
+        return _with_shape(nd2.ND2File(source.as_path(".nd2")))
 
 
 def load_czi(source: Source) -> Any:
@@ -23,7 +23,7 @@ def load_czi(source: Source) -> Any:
     import czifile
 
     with noting(source):
-        return czifile.CziFile(str(source.as_path(".czi")))
+        return _with_shape(czifile.CziFile(str(source.as_path(".czi"))))
 
 
 def load_lif(source: Source) -> Any:
@@ -40,6 +40,16 @@ def load_oib(source: Source) -> Any:
 
     with noting(source):
         return oiffile.OifFile(str(source.as_path(".oib")))
+
+
+def _with_shape(image: Any) -> Any:
+    """Look at an image's shape, so that a damaged file says so now and not when it is used."""
+    try:
+        _ = image.shape
+    except BaseException:
+        image.close()
+        raise
+    return image
 
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 3: "i2", 4: "c8", 6: "u2", 12: "f2"}
