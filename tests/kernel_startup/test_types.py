@@ -13,15 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kernel_startup.recognition import type_of_content
 from kernel_startup.table import ROWS, USUAL
-from kernel_startup.types import (
-    BY_EXTENSION,
-    TYPES,
-    UNKNOWN,
-    safe_name,
-    type_of_content,
-    type_of_name,
-)
+from kernel_startup.types import BY_EXTENSION, TYPES, UNKNOWN, safe_name, type_of_name
 
 
 @pytest.mark.parametrize(
