@@ -237,7 +237,9 @@ def _after_id3(source: Source) -> bytes:
     head = source.head
     if not head.startswith(b"ID3"):
         return head
-    size = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
+    size = 10 + sum(
+        (byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False)
+    )
     if size + 4 <= len(head):
         return head[size:]
     with source.open() as file:
@@ -299,7 +301,9 @@ def is_aac(source: Source) -> bool:
         return False
     size = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
     following = data[size : size + 2]
-    return size > 7 and (len(following) < 2 or following[0] == 0xFF and following[1] & 0xF6 == 0xF0)
+    return size > 7 and (
+        len(following) < 2 or (following[0] == 0xFF and following[1] & 0xF6 == 0xF0)
+    )
 
 
 def is_latm(source: Source) -> bool:

@@ -80,6 +80,15 @@ def load_heif(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
     return load_image(source, mode=mode)
 
 
+def load_ole(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
+    """Open a picture in an OLE file (MIC, FlashPix)."""
+    # Pillow has tried them already, perhaps before what they need was installed.
+    import PIL.FpxImagePlugin
+    import PIL.MicImagePlugin  # noqa: F401
+
+    return load_image(source, mode=mode)
+
+
 def load_jpeg2000(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
     """Open JPEG 2000 of a kind that Pillow doesn't name: its first codestream."""
     import PIL.Image
@@ -125,7 +134,7 @@ def load_pam(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
     width, height, depth, most = (
         int(fields[name]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
     )
-    if not (0 < width and 0 < height and 0 < depth <= 4 and 0 < most < 65536):
+    if not (width > 0 and height > 0 and 0 < depth <= 4 and 0 < most < 65536):
         raise ValueError("its header makes no sense")
     dtype = np.dtype("u1" if most < 256 else ">u2")
     count = width * height * depth

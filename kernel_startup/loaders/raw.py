@@ -63,7 +63,6 @@ def load_raw(
 
 
 def _preview(source: Source) -> "PIL.Image.Image | None":
-    import PIL.Image
 
     with source.open() as file:
         content = file.read(_MAX_SEARCHED_BYTES)

@@ -320,6 +320,7 @@ TYPES = (
         container="ole",
         streams=("Image",),
         check="media:is_mic",
+        loader="images:load_ole",
         requires=("olefile",),
     ),
     _image(
@@ -328,6 +329,7 @@ TYPES = (
         ("fpx",),
         mime="image/vnd.fpx",
         container="ole",
+        loader="images:load_ole",
         requires=("olefile",),
     ),
     _image("gbr", "GIMP brush", ("gbr",), at(20, b"GIMP")),

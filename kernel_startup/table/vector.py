@@ -1,6 +1,6 @@
 """Types of vector graphics."""
 
-from kernel_startup.filetype import FileType, Signature, at, starts
+from kernel_startup.filetype import FileType, Signature, starts
 
 
 def _vector(
