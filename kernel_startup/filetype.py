@@ -10,7 +10,7 @@ Signature = tuple[tuple[int, bytes], ...]
 Container = Literal["", "zip", "ole", "xml", "json"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: rows are keys
 class FileType:
     """One type of file.
 

@@ -61,7 +61,10 @@ def _type_of_unpacked(source: Source) -> FileType:
         # Of several that the name allows too, the one with most marks: a GeoTIFF is a TIFF as well.
         ranked = sorted(matching, key=lambda t: -matching[t])
         return _choose(sorted(named, key=lambda t: -matching.get(t, 0)), ranked)
-    checked = [t for t in _checked_only() if (not t.is_text or encoding) and _passes(t, source)]
+    is_text = encoding is not None
+    checked = [
+        t for t in _checked_only() if (t.is_text == is_text or t in named) and _passes(t, source)
+    ]
     if checked:
         return _choose(named, checked)
     if encoding is not None:
@@ -91,16 +94,37 @@ def _is_told_by_name(file_type: FileType) -> bool:
 def _by_signature(source: Source) -> dict[FileType, int]:
     """The types whose signature fits, with the number of bytes that did; a check counts as one."""
     head = source.head
-    found = {}
+    sizes: dict[FileType, int] = {}
+    for offset, by_byte in _signatures().items():
+        for file_type, signature in by_byte.get(head[offset : offset + 1], ()):
+            if _matches(signature, head):
+                sizes[file_type] = max(sizes.get(file_type, 0), _size(signature))
+    return {
+        file_type: sizes[file_type] + sum(map(len, file_type.contains)) + bool(file_type.check)
+        for file_type in sorted(sizes, key=_rank)
+        if all(mark in head for mark in file_type.contains)
+        and (not file_type.check or _passes(file_type, source))
+    }
+
+
+@lru_cache(maxsize=1)
+def _signatures() -> dict[int, dict[bytes, list[tuple[FileType, Signature]]]]:
+    """All signatures, by the place and the value of their first byte: few are left to compare."""
+    found: dict[int, dict[bytes, list[tuple[FileType, Signature]]]] = {}
     for file_type in TYPES.values():
-        size = max((_size(s) for s in file_type.signatures if _matches(s, head)), default=0)
-        if (
-            size
-            and all(mark in head for mark in file_type.contains)
-            and (not file_type.check or _passes(file_type, source))
-        ):
-            found[file_type] = size + sum(map(len, file_type.contains)) + bool(file_type.check)
+        for signature in file_type.signatures:
+            offset, magic = signature[0]
+            found.setdefault(offset, {}).setdefault(magic[:1], []).append((file_type, signature))
     return found
+
+
+@lru_cache(maxsize=1)
+def _ranks() -> dict[FileType, int]:
+    return {file_type: rank for rank, file_type in enumerate(TYPES.values())}
+
+
+def _rank(file_type: FileType) -> int:
+    return _ranks()[file_type]
 
 
 def _matches(signature: Signature, head: bytes) -> bool:
@@ -118,10 +142,10 @@ def _checked_only() -> tuple[FileType, ...]:
 
 def _passes(file_type: FileType, source: Source) -> bool:
     module, _, function = file_type.check.partition(":")
-    check: Callable[[Source], bool] = getattr(
-        import_module(f"kernel_startup.checks.{module}"), function
-    )
     try:
+        check: Callable[[Source], bool] = getattr(
+            import_module(f"kernel_startup.checks.{module}"), function
+        )
         return check(source)
     except Exception:  # whatever strange bytes can provoke
         return False
@@ -190,7 +214,7 @@ def _type_of_text(source: Source, encoding: str, named: Sequence[FileType]) -> F
     # What a name says of a text that has no marks of its own (source code, a diary) is believed.
     if said and all(_is_unmarked(t) for t in said):
         return said[0]
-    matching = [t for t in TYPES.values() if t.is_text and not t.container and _fits(t, start)]
+    matching = [t for t in _with_patterns() if _fits(t, start)]
     if matching and (chosen := next((t for t in said if t in matching), None)) is not None:
         return chosen
     if not (matching or any(t.is_text for t in named)) and (guess := _guess(start)) is not None:
@@ -220,6 +244,11 @@ def _guess(start: str) -> FileType | None:
 def _is_unmarked(file_type: FileType) -> bool:
     is_table = file_type.family == "tabular"
     return not (file_type.container or file_type.patterns or file_type.check or is_table)
+
+
+@lru_cache(maxsize=1)
+def _with_patterns() -> tuple[FileType, ...]:
+    return tuple(t for t in TYPES.values() if t.is_text and t.patterns and not t.container)
 
 
 def _fits(file_type: FileType, start: str) -> bool:
