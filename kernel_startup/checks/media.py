@@ -68,15 +68,9 @@ def is_pcx(source: Source) -> bool:
     maker, version, packed, depth, left, top, right, bottom = struct.unpack_from(
         "<BBBBHHHH", source.head
     )
-    return (
-        maker == 10
-        and version in (0, 2, 3, 4, 5)
-        and packed in (0, 1)
-        and depth in (1, 2, 4, 8, 24)
-        and left <= right
-        and top <= bottom
-        and source.head[64] == 0
-    )
+    known = maker == 10 and version in (0, 2, 3, 4, 5) and packed in (0, 1)
+    known = known and depth in (1, 2, 4, 8, 24) and source.head[64] == 0
+    return bool(known and left <= right and top <= bottom)
 
 
 def is_sgi(source: Source) -> bool:
@@ -104,7 +98,7 @@ def is_spider(source: Source) -> bool:
         values = (0.0, *struct.unpack_from(f"{order}27f", source.head))
         whole = all(values[i] == int(values[i]) for i in (1, 2, 5, 12, 13, 22, 23))
         if whole and values[5] in (1, 3, -11, -12, -21, -22) and values[12] > 0:
-            return values[22] == values[13] * values[23]
+            return bool(values[22] == values[13] * values[23])
     return False
 
 
@@ -427,7 +421,7 @@ def is_pict(source: Source) -> bool:
         mark = head[start + 10 : start + 14]
         if mark == b"\x00\x11\x02\xff" or mark[:2] == b"\x11\x01":
             top, left, bottom, right = struct.unpack_from(">4h", head, start + 2)
-            return top < bottom and left < right
+            return bool(top < bottom and left < right)
     return False
 
 
@@ -477,7 +471,7 @@ def is_icon(source: Source) -> bool:
     """An icon or cursor: its first picture lies behind the directory, and within the file."""
     (count,) = struct.unpack_from("<H", source.head, 4)
     size, offset = struct.unpack_from("<II", source.head, 14)
-    return bool(count and size) and 6 + 16 * count <= offset < 1 << 24
+    return bool(count and size and 6 + 16 * count <= offset < 1 << 24)
 
 
 def is_m4v(source: Source) -> bool:

@@ -186,13 +186,11 @@ def load_module(source: Source) -> FileInfo:
     from kernel_startup.loaders.described import source_info
 
     head = source.head
-    start, size = next((t for magic, t in _TITLES.items() if head.startswith(magic)), (0, 0))
-    if not size and head[44:48] == b"SCRM":
+    start, size = next((t for magic, t in _TITLES.items() if head.startswith(magic)), (0, 20))
+    if head[44:48] == b"SCRM":
         start, size = 0, 28
-    elif (not size and head[20:28] in (b"!Scream!", b"BMOD2STM")) or (
-        not size and len(head) > 1084 and not head.startswith((b"RIFF", b"Vgm ", b"SNES"))
-    ):
-        start, size = 0, 20
+    elif head.startswith((b"RIFF", b"Vgm ", b"SNES")):
+        size = 0
     title = head[start : start + size].split(b"\0")[0].decode("cp437", "replace").strip()
     facts: dict[str, object] = {"title": title} if title else {}
     if head.startswith(b"Extended Module: ") and len(head) >= 72:

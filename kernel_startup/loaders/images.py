@@ -3,7 +3,7 @@
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kernel_startup.errors import FileLoadError
@@ -111,7 +111,8 @@ def load_flic(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
 
         width, height = struct.unpack_from("<HH", source.head, 8)
         _refuse_size(source, width, height)
-        with av.open(io.BytesIO(source.read()), format="flic") as container:
+        container: Any = av.open(io.BytesIO(source.read()), format="flic")
+        with container:
             image: PIL.Image.Image = next(container.decode(video=0)).to_image()
         source.note(f"{source.name!r} is an animation: this is its first frame.")
         return image if mode is None else image.convert(mode)
@@ -238,7 +239,7 @@ def load_jxl(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
     return image if mode is None else image.convert(mode)
 
 
-def load_jls(source: Source) -> "np.ndarray":
+def load_jls(source: Source) -> Any:
     """Decode JPEG-LS."""
     import imagecodecs
 
@@ -246,21 +247,21 @@ def load_jls(source: Source) -> "np.ndarray":
     return _codec(source, imagecodecs.jpegls_decode)
 
 
-def load_jxr(source: Source) -> "np.ndarray":
+def load_jxr(source: Source) -> Any:
     """Decode JPEG XR."""
     import imagecodecs
 
     return _codec(source, imagecodecs.jpegxr_decode)
 
 
-def load_jxs(source: Source) -> "np.ndarray":
+def load_jxs(source: Source) -> Any:
     """Decode JPEG XS."""
     import imagecodecs
 
     return _codec(source, imagecodecs.jpegxs_decode)
 
 
-def load_exr(source: Source) -> "np.ndarray":
+def load_exr(source: Source) -> Any:
     """Decode OpenEXR."""
     import imagecodecs
 
@@ -344,10 +345,10 @@ def _radiance_lines(packed: bytes, width: int, height: int) -> "np.ndarray":
 # -- known by their headers ----------------------------------------------------------------------
 
 
-def _info(source: Source, facts: dict[str, object], advice: str) -> FileInfo:
+def _info(source: Source, facts: Mapping[str, object], advice: str) -> FileInfo:
     from kernel_startup.loaders.described import source_info
 
-    return source_info(source, facts, advice)
+    return source_info(source, dict(facts), advice)
 
 
 def load_bpg(source: Source) -> FileInfo:

@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kernel_startup.errors import FileLoadError
@@ -146,10 +147,10 @@ def load_eps(source: Source) -> "PIL.Image.Image | str":
     return decode(source)
 
 
-def _info(source: Source, facts: dict[str, object], advice: str) -> FileInfo:
+def _info(source: Source, facts: Mapping[str, object], advice: str) -> FileInfo:
     from kernel_startup.loaders.described import source_info
 
-    return source_info(source, facts, advice)
+    return source_info(source, dict(facts), advice)
 
 
 _CONVERT = "Inkscape or LibreOffice turns it into SVG or PNG."

@@ -1,5 +1,6 @@
 """Moving pictures, decoded as they are asked for."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +163,9 @@ class Video:
             stream = _video_stream(container)
             stream.thread_type = "AUTO"
             if seek_s > 0 and stream.time_base:
-                try:
+                # What can't be jumped in is read from the beginning.
+                with contextlib.suppress(av.FFmpegError):
                     container.seek(int(seek_s / stream.time_base), stream=stream)
-                except av.FFmpegError:
-                    pass  # can't jump in it: read from the beginning
             try:
                 for frame in container.decode(stream):
                     if frame.width * frame.height > _MAX_PIXELS:
