@@ -431,7 +431,7 @@ def is_wmf(source: Source) -> bool:
     if head.startswith(b"\xd7\xcd\xc6\x9a"):
         return True
     kind, words, version = struct.unpack_from("<HHH", head)
-    return kind in (1, 2) and words == 9 and version in (0x100, 0x300)
+    return bool(kind in (1, 2) and words == 9 and version in (0x100, 0x300))
 
 
 def is_swf(source: Source) -> bool:

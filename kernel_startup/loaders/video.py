@@ -33,9 +33,9 @@ class Video:
         has_audio: Whether there is sound.
     """
 
-    def __init__(self, path: Path, title: str, container: str | None = None) -> None:
+    def __init__(self, path: Path, title: str, called: str | None = None) -> None:
         self._path = path
-        self._format = container
+        self._format = called
         self._title = title
         self._open: list[Any] = []
         with self._container() as container:
@@ -46,7 +46,7 @@ class Video:
             self.fps = float(rate) if rate else 0.0
             self.duration_s = _duration(container, stream)
             self.codec = str(context.name)
-            self.metadata = {**container.metadata, **stream.metadata}
+            self.metadata: dict[str, str] = {**container.metadata, **stream.metadata}
             self.has_audio = bool(container.streams.audio)
             self.frames: int | None = int(stream.frames) or None
         if path.stat().st_size <= _MAX_COUNTED_BYTES:
@@ -140,7 +140,8 @@ class Video:
         import av
 
         # From a file object: a playlist or a reference in it must not open other files.
-        return av.open(_Owned(self._path), format=self._format, metadata_errors="ignore")
+        container: Any = av.open(_Owned(self._path), format=self._format, metadata_errors="ignore")
+        return container
 
     def _count(self) -> int:
         """Count the frames without decoding them."""

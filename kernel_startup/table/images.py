@@ -42,6 +42,11 @@ def _brands(*brands: bytes) -> tuple[Signature, ...]:
     return at(4, *(b"ftyp" + brand for brand in brands))
 
 
+def _lines(*marks: bytes) -> tuple[Signature, ...]:
+    """Signatures of a header whose first word is one of these."""
+    return starts(*(mark + blank for mark in marks for blank in (b"\n", b"\r", b" ", b"\t")))
+
+
 def _jpeg2000(brand: bytes) -> tuple[Signature, ...]:
     return (((0, b"\0\0\0\x0cjP  \r\n\x87\n"), (20, brand)),)
 
@@ -184,6 +189,7 @@ TYPES = (
         ("pbm", "pnm"),
         mime="image/x-portable-bitmap",
         check="media:is_pbm",
+        signatures=_lines(b"P1", b"P4"),
     ),
     _image(
         "pgm",
@@ -191,6 +197,7 @@ TYPES = (
         ("pgm", "pnm"),
         mime="image/x-portable-graymap",
         check="media:is_pgm",
+        signatures=_lines(b"P2", b"P5"),
     ),
     _image(
         "ppm",
@@ -198,6 +205,7 @@ TYPES = (
         ("ppm", "pnm"),
         mime="image/x-portable-pixmap",
         check="media:is_ppm",
+        signatures=_lines(b"P3", b"P6"),
     ),
     _image(
         "pam",
@@ -208,7 +216,9 @@ TYPES = (
         loader="images:load_pam",
         contains=(b"ENDHDR",),
     ),
-    _image("pfm", "Portable float map", ("pfm",), check="media:is_pfm"),
+    _image(
+        "pfm", "Portable float map", ("pfm",), check="media:is_pfm", signatures=_lines(b"PF", b"Pf")
+    ),
     _image("tga", "Targa image", ("tga", "icb", "vda", "vst", "tpic"), check="media:is_tga"),
     _image(
         "pcx", "PC Paintbrush image", ("pcx",), mime="image/vnd.zbrush.pcx", check="media:is_pcx"
