@@ -68,7 +68,10 @@ def _type_of_unpacked(source: Source) -> FileType:
     if checked:
         return _choose(named, checked)
     if encoding is not None:
-        return _type_of_text(source, encoding, named)
+        found = _type_of_text(source, encoding, named)
+        # The bytes of a plain picture may look like text.
+        unsaid = not named and found is TYPES["text"]
+        return next((t for t in _checked_only() if unsaid and _passes(t, source)), found)
     # Binary, and nothing in it tells: a type that has no mark of its own is what its name says.
     return _first(t for t in named if _is_told_by_name(t) and not t.is_text)
 
