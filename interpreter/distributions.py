@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
+
+from kernel_startup.types import TYPES
 
 # Longer ones are nobody's: the popular distributions' names have 73 characters at most.
 _LONGEST_NAME = 128
@@ -71,7 +74,14 @@ def likely_meant(distribution: str) -> str | None:
     if len(distribution) > _LONGEST_NAME:
         return None
     name = canonicalize_name(distribution)
-    return None if name in _popular() else look_alike(name)
+    return None if name in _popular() or name in _readers() else look_alike(name)
+
+
+@cache
+def _readers() -> frozenset[str]:
+    """What `load_file` itself asks for."""
+    required = (Requirement(r).name for t in TYPES.values() for r in t.requires)
+    return frozenset(map(canonicalize_name, required))
 
 
 def look_alike(name: str) -> str | None:

@@ -5,9 +5,11 @@ import sys
 from importlib import resources
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from interpreter.distributions import distribution_for, fold_import, likely_meant, look_alike
+from kernel_startup.types import TYPES
 
 #: As analysts know them: the generated table is held to these.
 _GIVEN_BY = {
@@ -415,3 +417,8 @@ def test_what_looks_like_a_slip_is_near_to_what_is_named_and_is_another() -> Non
 )
 def test_no_name_looks_like_itself(name: str) -> None:
     assert look_alike(name) != name
+
+
+def test_what_load_file_asks_for_is_no_slip() -> None:
+    required = {Requirement(r).name for t in TYPES.values() for r in t.requires}
+    assert {name: likely_meant(name) for name in required if likely_meant(name)} == {}

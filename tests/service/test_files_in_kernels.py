@@ -125,3 +125,15 @@ async def test_each_type_of_this_version_loads(service: Interpreter, session: Se
     result = await session.execute(f"load_file('{picture.file_id}').size")
     assert result.status == "ok"
     assert result.text.startswith("(")
+
+
+async def test_what_a_type_needs_is_installed_off_the_clock(
+    service: Interpreter, session: Session
+) -> None:
+    file_id = await save(service, session, "settings.hjson", b"{\n  # no quotes\n  name: Ada\n}\n")
+    result = await session.execute(f"load_file('{file_id}')", timeout_s=60)
+    if "be reached" in result.text:
+        pytest.skip("the package index can't be reached from here")
+    assert (result.status, result.text.strip()) == ("ok", "{'name': 'Ada'}"), result.text
+    assert [name.partition("==")[0] for name in result.installed] == ["hjson"]
+    assert result.durations.install_s > 0
