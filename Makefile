@@ -41,11 +41,13 @@ lock: setup ## pin the requirements again; UPGRADE=1 takes the newest versions
 	$(compile) pyproject.toml --all-extras --constraints interpreter/kernel-requirements.lock \
 		--output-file requirements.lock
 
-docs: setup ## write .env.example anew from the settings
+docs: setup ## write .env.example and the tables in docs/ anew from the code
 	$(bin)/python .make/env_example.py > .env.example.new
 	mv .env.example.new .env.example
 	$(bin)/python deploy/make_profile.py > deploy/seccomp.json.new
 	mv deploy/seccomp.json.new deploy/seccomp.json
+	$(bin)/python .make/file_types.py > docs/file-types.md.new
+	mv docs/file-types.md.new docs/file-types.md
 
 bench: setup ## measure against stock Jupyter; prints a table, writes JSON
 	@exec $(bin)/python -m benchmarks $(ARGS)

@@ -20,6 +20,8 @@ from packaging.utils import canonicalize_name
 
 import interpreter
 from interpreter.settings import Settings
+from kernel_startup.loaders import find_loader
+from kernel_startup.types import TYPES, UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -302,6 +304,37 @@ def test_env_example_explains_every_setting() -> None:
     assert text == script["env_example"](), "run `make docs`"
     names = re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)
     assert names == [setting.env_name for setting in Settings.documented()]
+
+
+def test_table_of_file_types_is_the_code_s() -> None:
+    text = (ROOT / "docs" / "file-types.md").read_text("utf-8")
+    script = runpy.run_path(str(ROOT / ".make" / "file_types.py"))
+    assert text == script["page"](), "run `make docs`"
+    types = [file_type for file_type in TYPES.values() if file_type is not UNKNOWN]
+    assert len(types) >= 350
+    assert len({extension for t in types for extension in t.extensions}) >= 450
+
+
+def test_every_loader_and_check_is_there() -> None:
+    for file_type in TYPES.values():
+        if file_type.loader:
+            find_loader(file_type.loader)
+        if file_type.check:
+            module, _, function = file_type.check.partition(":")
+            assert callable(
+                getattr(importlib.import_module(f"kernel_startup.checks.{module}"), function)
+            )
+
+
+def test_importing_the_kernel_s_package_imports_nothing() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import kernel_startup;"
+        "print(*set(sys.modules) - before)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["kernel_startup"]
 
 
 def test_env_example_can_be_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,14 +181,14 @@ def send(kind, content, count):
         "from IPython.display import display\n"
         "for _ in range(20): display({'text/html': 'x' * (10 << 20)}, raw=True)",
         "from IPython.display import display\nh = display('x', display_id=True)\n"
-        "for i in range(5000): h.update(str(i))",
+        "for i in range(3000): h.update(str(i))",
         "from IPython.display import display\n"
         "display({f'text/x{i}': 'x' for i in range(100_000)}, raw=True)",
-        f"{_SEND_RAW}send('stream', {{'name': 'stdout', 'text': 'x' * (4 << 20)}}, 100)",
-        f"{_SEND_RAW}send('stream', {{'name': 'x' * (1 << 20), 'text': 'x'}}, 100)",
+        f"{_SEND_RAW}send('stream', {{'name': 'stdout', 'text': 'x' * (4 << 20)}}, 60)",
+        f"{_SEND_RAW}send('stream', {{'name': 'x' * (1 << 20), 'text': 'x'}}, 60)",
         f"{_SEND_RAW}send('error', {{'ename': 'x', 'evalue': 'x' * (1 << 20),"
-        " 'traceback': ['x' * 1000] * 1000}, 100)",
-        f"{_SEND_RAW}send('status', {{'execution_state': 'x' * (1 << 20)}}, 100)",
+        " 'traceback': ['x' * 1000] * 1000}, 60)",
+        f"{_SEND_RAW}send('status', {{'execution_state': 'x' * (1 << 20)}}, 60)",
     ],
     ids=["displays", "html", "updates", "types", "streams", "names", "errors", "states"],
 )

@@ -86,7 +86,7 @@ def _told(loaded: Any, fact: str, sample: Sample) -> Any:
         ("a.f90", "fortran"),
         ("a.F", "fortran-fixed"),
         ("a.tf", "terraform"),
-        ("a.smi", "smil"),
+        ("a.smi", "smiles"),
     ],
 )
 def test_whole_names_and_extensions(name: str, expected: str) -> None:

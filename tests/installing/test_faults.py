@@ -24,6 +24,9 @@ def sound(name: str = "sound") -> Release:
 
 # What is asked for ----------------------------------------------------------------------------
 
+# These are about the index and the proxy before it, which no backend changes.
+_ONE_BACKEND = pytest.mark.parametrize("yard", ["namespaces"], indirect=True)
+
 
 async def test_package_that_is_not_there(yard: Yard) -> None:
     failed = await yard.failure("missing")
@@ -178,11 +181,13 @@ async def test_lock_that_nobody_locked_is_not_built(yard: Yard, text: str) -> No
 # What the index does --------------------------------------------------------------------------
 
 
+@_ONE_BACKEND
 async def test_page_answers_500(yard: Yard) -> None:
     yard.index.page_faults["sound"] = "error"
     assert (await yard.failure("sound")).kind == "unreachable"
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize("fault", ["silent", "trickle"])
 async def test_page_never_comes_to_an_end(yard: Yard, fault: Fault) -> None:
     yard.index.page_faults["sound"] = fault
@@ -191,12 +196,14 @@ async def test_page_never_comes_to_an_end(yard: Yard, fault: Fault) -> None:
     await yard.nothing_left()
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize("fault", ["huge", "endless"])
 async def test_page_is_huge(yard: Yard, fault: Fault) -> None:
     yard.index.page_faults["sound"] = fault
     assert (await yard.failure("sound")).kind == "too_large"
 
 
+@_ONE_BACKEND
 async def test_nobody_listens(yard: Yard) -> None:
     await yard.reopen(
         index=IndexSettings("http://127.0.0.1:9/simple", extra=(), file_hosts=(), offline=False)
@@ -232,6 +239,7 @@ async def test_offline_takes_what_is_cached_and_asks_nobody(yard: Yard) -> None:
 # What files do --------------------------------------------------------------------------------
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -248,6 +256,7 @@ async def test_file_misbehaves(yard: Yard, fault: Fault, kind: str, metadata: bo
     assert failed.kind == kind
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize("fault", ["silent", "trickle"])
 async def test_file_never_comes(yard: Yard, fault: Fault) -> None:
     yard.index.add(sound(), fault=fault)
@@ -256,6 +265,7 @@ async def test_file_never_comes(yard: Yard, fault: Fault) -> None:
     await yard.nothing_left()
 
 
+@_ONE_BACKEND
 async def test_file_is_there_at_the_second_try(yard: Yard) -> None:
     yard.index.add(sound(), fault="cut")
     assert (await yard.failure("sound")).kind == "unreachable"
