@@ -236,6 +236,47 @@ def _lzma(file: BinaryIO) -> Iterator[bytes]:
     return _lzma_of(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MAX_WINDOW), file)
 
 
+def lzma_in_zip(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Unpack LZMA as it is in a zip: version, properties, and a stream that may have no end mark.
+
+    Args:
+        file: The packed member.
+        size: What it unpacks to.
+    """
+    header = file.read(4)
+    properties = file.read(int.from_bytes(header[2:4], "little") & 0xFF)
+    return raw_lzma(file, properties, size)
+
+
+def raw_lzma(file: BinaryIO, properties: bytes, size: int) -> Iterator[bytes]:
+    """Unpack bare LZMA, until it has given `size` bytes."""
+    import lzma
+
+    if len(properties) < 5 or properties[0] >= 225:
+        raise BrokenStream("its properties make no sense")
+    window = max(int.from_bytes(properties[1:5], "little"), 4096)
+    if window > _MAX_WINDOW:
+        raise BrokenStream(f"a window of {window:,} bytes")
+    rest, lc = divmod(properties[0], 9)
+    pb, lp = divmod(rest, 5)
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": window, "lc": lc, "lp": lp, "pb": pb}]
+    try:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+        left, data = size, b""
+        while left > 0 and not decoder.eof:
+            if decoder.needs_input:
+                data = file.read(_PIECE)
+                if not data:
+                    raise BrokenStream("it ends before its end mark")
+            piece = decoder.decompress(data, min(_MAX_PIECE, left))
+            data = b""
+            left -= len(piece)
+            if piece:
+                yield piece
+    except (lzma.LZMAError, ValueError) as error:
+        raise BrokenStream(str(error)) from error
+
+
 def _lzip(file: BinaryIO) -> Iterator[bytes]:
     """Source: the lzip manual, "File format": LZMA with an end mark, then CRC and sizes."""
     import lzma
@@ -267,7 +308,7 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
     import zstandard
 
     decoder = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-    start = file.tell() if file.seekable() else None
+    start = file.tell() if isinstance(file, io.IOBase) and file.seekable() else None
     with decoder.stream_reader(file, read_across_frames=True, closefd=False) as reader:
         while piece := reader.read(_MAX_PIECE):
             yield piece

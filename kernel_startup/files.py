@@ -146,10 +146,29 @@ def load_from(
     path = find_file(files, file_id)
     if as_ not in ("auto", "text", "bytes", "path"):
         raise WrongArgument(f'as_={as_!r}: as_ is "auto", "text", "bytes" or "path"')
+    if options.get("member") is not None:
+        return _load_member(path, files, as_, options)
     if as_ in ("bytes", "path"):
         _refuse_unknown(options, frozenset(), f"as_={as_!r}")
         return (path if as_ == "path" else Path(path).read_bytes()), []
     return load_path(path, [*files.values()], options, as_text=as_ == "text")
+
+
+def _load_member(
+    path: str, files: Mapping[str, str], as_: str, options: dict[str, Any]
+) -> tuple[Any, list[str]]:
+    __tracebackhide__ = True
+    from kernel_startup.loaders.archives import take_out
+
+    try:
+        place, siblings, notes = take_out(path, options.pop("member"), options)
+    except FileLoadError as error:
+        raise error.with_traceback(None) from _without_frames(error.__cause__)
+    if as_ in ("bytes", "path"):
+        return (place if as_ == "path" else Path(place).read_bytes()), notes
+    beside = [*map(str, siblings), *files.values()]
+    loaded, more = load_path(place, beside, options, as_text=as_ == "text")
+    return loaded, [*notes, *more]
 
 
 def load_path(

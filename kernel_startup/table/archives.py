@@ -108,21 +108,21 @@ TYPES: tuple[FileType, ...] = (
         signatures=(*at(257, b"ustar"), *at(156, b"0", b"5", b"\0")),
         check="archives:is_tar",
     ),
-    _archive(
+    _named(
         "7z",
         "7-Zip archive",
         "application/x-7z-compressed",
         "7z cb7",
         starts(b"7z\xbc\xaf\x27\x1c"),
     ),
-    _archive(
+    _named(
         "rar",
         "RAR archive",
         "application/vnd.rar",
         "rar cbr r00",
         starts(b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00"),
     ),
-    _archive(
+    _named(
         "cab",
         "Windows cabinet",
         "application/vnd.ms-cab-compressed",
@@ -148,15 +148,15 @@ TYPES: tuple[FileType, ...] = (
         "ar", "Unix ar archive or library", "application/x-archive", "ar a", starts(b"!<arch>\n")
     ),
     _archive("rpm", "RPM package", "application/x-rpm", "rpm srpm", starts(b"\xed\xab\xee\xdb")),
-    _archive(
+    _named(
         "iso",
         "ISO 9660 disc image",
         "application/x-iso9660-image",
         "iso isoimage",
         at(0x8001, b"CD001"),
     ),
-    _archive("xar", "XAR archive", "application/x-xar", "xar pkg xip", starts(b"xar!")),
-    _archive(
+    _named("xar", "XAR archive", "application/x-xar", "xar pkg xip", starts(b"xar!")),
+    _named(
         "lzh",
         "LHA archive",
         "application/x-lzh-compressed",
