@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kernel_startup import containers
+from kernel_startup import containers, requirements
 from kernel_startup.compression import BrokenStream
 from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
 from kernel_startup.fileinfo import FileInfo
@@ -40,6 +40,12 @@ _READERS = {
     "deb": "unix:read_ar",
     "cpio": "unix:read_cpio",
     "rpm": "unix:read_rpm",
+    "cab": "windows:read_cab",
+    "lzh": "windows:read_lzh",
+    "iso": "discs:read_iso",
+    "xar": "discs:read_xar",
+    "7z": "others:read_7z",
+    "rar": "others:read_rar",
 }
 #: What broken bytes provoke.
 _BROKEN = (
@@ -51,7 +57,7 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class Archive(Mapping[str, Member]):
-    """What is in an archive: member name -> `Member`, in the archive's order.
+    """What is in an archive: member name -> `Member`, in the archive's order, without directories.
 
     Nothing is unpacked until asked for; then it is read from the archive's file, which has to be
     there still. Of members with the same name the last one counts, as when unpacking.
@@ -75,7 +81,9 @@ class Archive(Mapping[str, Member]):
             self._contents = self._reader(file, MAX_MEMBERS)
         self.facts = self._contents.facts
         self.notes = self._contents.notes
-        self._by_name = {member.name: member for member in self._contents.members}
+        files = [m for m in self._contents.members if m.kind != "directory"]
+        self._by_name = {member.name: member for member in files}
+        self._twice = len(files) - len(self._by_name)
         self._note_what_is_odd()
 
     def __getitem__(self, name: str) -> Member:
@@ -108,7 +116,7 @@ class Archive(Mapping[str, Member]):
 
     @property
     def members(self) -> list[Member]:
-        """All members, also those whose name comes again."""
+        """All members, also directories, and those whose name comes again."""
         return list(self._contents.members)
 
     def to_frame(self) -> Any:
@@ -269,10 +277,9 @@ class Archive(Mapping[str, Member]):
         )
 
     def _note_what_is_odd(self) -> None:
-        twice = len(self._contents.members) - len(self._by_name)
-        if twice:
+        if self._twice:
             self.notes.append(
-                f"{twice:,} members have a name that comes again: the last of each counts."
+                f"{self._twice:,} members have a name that comes again: the last of each counts."
             )
         stored = max(self.path.stat().st_size, 1)
         if self.size_bytes > _LARGE_BYTES and self.size_bytes > _LARGE_RATIO * stored:
@@ -310,17 +317,7 @@ def load_named(source: Source) -> FileInfo:
         facts = header_facts(file_type.name, source)
     except _BROKEN:
         facts = {}
-    advice = _ADVICE.get(
-        file_type.name, "Nothing here unpacks it; its content in a zip would load."
-    )
-    return source_info(source, facts, advice)
-
-
-_ADVICE = {
-    "7z": "The package py7zr unpacks it.",
-    "rar": "The package rarfile lists it.",
-    "iso": "The package pycdlib reads it.",
-}
+    return source_info(source, facts, "Nothing here unpacks it; its content in a zip would load.")
 
 
 def take_out(
@@ -369,6 +366,7 @@ def take_out(
 def _open(path: str, password: str | None) -> Archive:
     with Source(path) as source:
         file_type = type_of_source(source)
+        requirements.provide(file_type, source.name)
         if _reader_name(file_type) is None:
             with source.open() as file:
                 try:

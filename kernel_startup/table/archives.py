@@ -42,6 +42,7 @@ def _archive(
     extensions: str,
     signatures: tuple[Signature, ...] = (),
     check: str = "",
+    requires: tuple[str, ...] = (),
 ) -> FileType:
     return FileType(
         name=name,
@@ -53,6 +54,7 @@ def _archive(
         loader="archives:load_archive",
         signatures=signatures,
         check=check,
+        requires=requires,
     )
 
 
@@ -108,21 +110,22 @@ TYPES: tuple[FileType, ...] = (
         signatures=(*at(257, b"ustar"), *at(156, b"0", b"5", b"\0")),
         check="archives:is_tar",
     ),
-    _named(
+    _archive(
         "7z",
         "7-Zip archive",
         "application/x-7z-compressed",
         "7z cb7",
         starts(b"7z\xbc\xaf\x27\x1c"),
+        requires=("py7zr>=1",),
     ),
-    _named(
+    _archive(
         "rar",
         "RAR archive",
         "application/vnd.rar",
         "rar cbr r00",
         starts(b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00"),
     ),
-    _named(
+    _archive(
         "cab",
         "Windows cabinet",
         "application/vnd.ms-cab-compressed",
@@ -148,15 +151,15 @@ TYPES: tuple[FileType, ...] = (
         "ar", "Unix ar archive or library", "application/x-archive", "ar a", starts(b"!<arch>\n")
     ),
     _archive("rpm", "RPM package", "application/x-rpm", "rpm srpm", starts(b"\xed\xab\xee\xdb")),
-    _named(
+    _archive(
         "iso",
         "ISO 9660 disc image",
         "application/x-iso9660-image",
         "iso isoimage",
         at(0x8001, b"CD001"),
     ),
-    _named("xar", "XAR archive", "application/x-xar", "xar pkg xip", starts(b"xar!")),
-    _named(
+    _archive("xar", "XAR archive", "application/x-xar", "xar pkg xip", starts(b"xar!")),
+    _archive(
         "lzh",
         "LHA archive",
         "application/x-lzh-compressed",

@@ -126,6 +126,25 @@ class Part:
         return content
 
 
+class Counting:
+    """A stream that knows where it is, and goes on only."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._place = 0
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        self._place += len(content)
+        return content
+
+    def tell(self) -> int:
+        return self._place
+
+    def seekable(self) -> bool:
+        return False
+
+
 def from_dos(date: int) -> datetime | None:
     """Take a date of MS-DOS (date << 16 | time) for what it says; None if it makes no sense."""
     day, time = date >> 16, date & 0xFFFF

@@ -9,6 +9,7 @@ from kernel_startup.loaders.unpacking import (
     PIECE,
     ArchiveError,
     Contents,
+    Counting,
     Kind,
     Member,
     from_unix,
@@ -79,6 +80,8 @@ def _member(info: tarfile.TarInfo, regular: dict[str, Member]) -> Member:
 
 
 def _pieces(file: BinaryIO, member: Member, _: str | None) -> Iterator[bytes]:
+    if not file.seekable():
+        file = Counting(file)  # type: ignore[assignment]  # it has what is needed here
     written = 0
     for offset, length, at in member.place:
         yield from _zeros(at - written)

@@ -9,6 +9,7 @@ from kernel_startup import compression
 from kernel_startup.loaders.unpacking import (
     ArchiveError,
     Contents,
+    Counting,
     Kind,
     Member,
     exactly,
@@ -153,13 +154,13 @@ def read_rpm(file: BinaryIO, most: int) -> Contents:
         return content
 
     def pieces(file: BinaryIO, member: Member, _: str | None) -> Iterator[bytes]:
-        inner = _Counting(payload(file))
+        inner = Counting(payload(file))
         yield from stored(inner, *member.place)  # type: ignore[arg-type]
 
     if kind is None and not start.startswith(b"07070"):
         names = ", ".join(str(tags.get(tag, "?")) for tag in (1124, 1125))
         raise ArchiveError(f"its content is in a form that nothing here reads: {names}")
-    contents = read_cpio(_Counting(payload(file)), most)  # type: ignore[arg-type]
+    contents = read_cpio(Counting(payload(file)), most)  # type: ignore[arg-type]
     contents.pieces, contents.facts = pieces, facts
     return contents
 
@@ -182,22 +183,3 @@ def _read_rpm_header(file: BinaryIO) -> dict[int, str]:
         if kind in (6, 9) and offset < size:  # a string, or one in several languages
             tags[tag] = store[offset : offset + 2000].partition(b"\0")[0].decode("utf-8", "replace")
     return tags
-
-
-class _Counting:
-    """A stream that knows where it is, and goes on only."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._place = 0
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._file.read(size)
-        self._place += len(content)
-        return content
-
-    def tell(self) -> int:
-        return self._place
-
-    def seekable(self) -> bool:
-        return False
