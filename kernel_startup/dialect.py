@@ -142,7 +142,7 @@ def _all_values(column: list[str]) -> bool:
 
 
 def is_spaced_table(text: str) -> bool:
-    """Tell whether a text is numbers in columns, with blanks between them; a header may be above."""
+    """Tell whether a text is numbers in columns between blanks; a header may be above."""
     lines = _lines(text)
     complete = [line for line in (lines[:-1] if len(lines) > 3 else lines) if line.strip()]
     rows = [line.split() for line in complete[:_MAX_ROWS] if line.lstrip()[0] not in "#%!"]

@@ -126,11 +126,11 @@ def _arguments(found: Dialect, names: list[Any], stated: dict[str, Any]) -> dict
     wanted = stated.get("usecols")
     if isinstance(wanted, list):
         dates = [name for name in dates if name in wanted]
-    if dates and (wanted is None or isinstance(wanted, list)) and _lets_convert(stated):
+    is_plain = (wanted is None or isinstance(wanted, list)) and _lets_convert(stated)
+    # Where nothing keeps it from it, `_parse_dates` does the same in less time.
+    if dates and is_plain and stated.keys() & {"index_col", "chunksize", "iterator"}:
         # A column that turns out to hold something else further down stays text.
-        # Where nothing keeps it from it, `_parse_dates` does the same in less time.
-        if stated.keys() & {"index_col", "chunksize", "iterator"}:
-            arguments |= {"parse_dates": dates, "date_format": "ISO8601"}
+        arguments |= {"parse_dates": dates, "date_format": "ISO8601"}
     if "names" in stated:
         del arguments["header"]  # what pandas does then is what its users know
     if found.has_trailing_delimiter:

@@ -29,7 +29,11 @@ def _is_of(loaded: Any, expected: str) -> bool:
 
 
 @pytest.mark.parametrize("sample", samples("table", "spreadsheet", "spreadsheet-legacy"))
-def test_samples_have_their_type_and_fact(sample: Sample, load: Loading) -> None:
+def test_samples_have_their_type_and_fact(
+    sample: Sample, load: Loading, on_demand: Callable[..., None]
+) -> None:
+    if TYPES[sample.extension].requires:
+        on_demand(*TYPES[sample.extension].requires)
     assert type_of_content(sample.path).name == sample.extension
     assert type_of_content(sample.path, "upload").name == sample.extension
     loaded = load(sample.path)
