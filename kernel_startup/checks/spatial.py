@@ -6,30 +6,43 @@ import struct
 
 from kernel_startup.source import Source
 
-_STL_TEXT = re.compile(rb"\s*+solid[^\n\r]*+\s++facet\s++normal", re.IGNORECASE)
+_STL_TEXT = re.compile(rb"\s*+solid\b[^\n\r]*+\s++facet\s++normal", re.IGNORECASE)
 _STL_HEADER_BYTES, _STL_FACET_BYTES = 84, 50
+_MAX_COUNTED_BYTES = 64 << 20
 
 
 def is_stl(source: Source) -> bool:
     """STL has no mark: the text names its first facet, the binary's size follows from its count."""
     if _STL_TEXT.match(source.head):
         return True
-    if len(source.head) < _STL_HEADER_BYTES:
+    if len(source.head) < _STL_HEADER_BYTES + _STL_FACET_BYTES:
         return False
     (count,) = struct.unpack_from("<I", source.head, 80)
+    promised = _STL_HEADER_BYTES + _STL_FACET_BYTES * count
     if source.compression is None:
-        size = source.size_bytes
-    elif source.is_whole_in_head:
-        size = len(source.head)
-    else:
-        return count > 1000 and _has_facet(source.head, 84) and _has_facet(source.head, 134)
-    return count > 0 and size == _STL_HEADER_BYTES + _STL_FACET_BYTES * count
+        return count > 0 and source.size_bytes == promised
+    if source.is_whole_in_head:
+        return count > 0 and len(source.head) == promised
+    starts = range(_STL_HEADER_BYTES, len(source.head) - _STL_FACET_BYTES, _STL_FACET_BYTES)
+    return (
+        len(source.head) < promised <= _MAX_COUNTED_BYTES
+        and all(_has_facet(source.head, start) for start in starts[:20])
+        and _size_of_unpacked(source, promised + 1) == promised
+    )
 
 
 def _has_facet(head: bytes, offset: int) -> bool:
-    x, y, z = struct.unpack_from("<3f", head, offset)
+    x, y, z, *corners = struct.unpack_from("<12f", head, offset)
     length = math.hypot(x, y, z)
-    return length < 1e-6 or abs(length - 1) < 1e-3
+    return (length < 1e-6 or abs(length - 1) < 1e-3) and all(map(math.isfinite, corners))
+
+
+def _size_of_unpacked(source: Source, most: int) -> int:
+    size = 0
+    with source.stream() as file:
+        while size < most and (block := file.read(min(1 << 20, most - size))):
+            size += len(block)
+    return size
 
 
 def is_geotiff(source: Source) -> bool:

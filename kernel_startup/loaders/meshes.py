@@ -18,12 +18,12 @@ _MAX_IMPLIED = 20_000_000
 _MAX_VOXELS = 512**3
 
 
-def load_mesh(source: Source, *, process: bool = True, force: str | None = None) -> Any:
+def load_mesh(source: Source, *, process: bool | None = None, force: str | None = None) -> Any:
     """Read a mesh with trimesh.
 
     Args:
         source: The file.
-        process: Merge equal vertices.
+        process: Merge equal vertices; by default those of STL, which writes each several times.
         force: "mesh" makes one mesh of a scene, "scene" a scene of a mesh; None leaves it.
     """
     import trimesh
@@ -42,7 +42,7 @@ def load_mesh(source: Source, *, process: bool = True, force: str | None = None)
         file_type=kind,
         resolver=_neighbours(source),
         force=force,
-        process=process,
+        process=kind == "stl" if process is None else process,
     )
     _refuse_empty(source, loaded)
     return loaded

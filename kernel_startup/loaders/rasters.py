@@ -7,6 +7,7 @@ from typing import Any
 
 from kernel_startup.errors import FileLoadError
 from kernel_startup.loaders import parts
+from kernel_startup.loaders.described import source_info
 from kernel_startup.loaders.text import decode
 from kernel_startup.recognition import type_of_source
 from kernel_startup.source import Source
@@ -44,7 +45,12 @@ def load_raster(source: Source, *, masked: bool = False) -> Any:
     with rasterio.Env(
         CPL_VSIL_CURL_ALLOWED_EXTENSIONS="{none}", GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"
     ):
-        opened: Any = rioxarray.open_rasterio(path, masked=masked, driver=driver)
+        try:
+            opened: Any = rioxarray.open_rasterio(path, masked=masked, driver=driver)
+        except rasterio.errors.RasterioIOError as error:
+            if "zero usable bands" not in str(error):
+                raise
+            return source_info(source, {"bands": 0}, "It is complete, but holds no grid.")
         if isinstance(opened, list):
             opened = {str(at): each for at, each in enumerate(opened)}
         elif hasattr(opened, "encoding"):
