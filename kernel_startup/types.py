@@ -82,14 +82,6 @@ def type_of_name(name: str) -> FileType:
     return next(iter(types_of_name(name)), UNKNOWN)
 
 
-def __getattr__(name: str) -> object:
-    if name == "type_of_content":  # it needs more than the table, which the service doesn't
-        from kernel_startup.recognition import type_of_content
-
-        return type_of_content
-    raise AttributeError(name)
-
-
 # --- names that are safe on disk --------------------------------------------------------------
 
 _MAX_NAME_BYTES = 255

@@ -295,10 +295,10 @@ def test_pandas_asks_for_what_a_call_needs_and_nothing_else(kernel: LiveKernel) 
         "import pandas as pd, io\nframe = pd.DataFrame({'a': [1]})\nframe._repr_html_()"
     )
     assert (ran.asked, ran.status) == ([], "ok")
-    kernel.shelf.add("xlsxwriter/__init__.py", "raise ImportError('this one is broken')")
-    ran = kernel.run("frame.to_excel(io.BytesIO(), engine='xlsxwriter')")
+    kernel.shelf.add("odf/__init__.py", "raise ImportError('this one is broken')")
+    ran = kernel.run("frame.to_excel(io.BytesIO(), engine='odf')")
     assert ran.evalue == "this one is broken"
-    assert [one.partition(".")[0] for one in ran.asked[0]] == ["xlsxwriter"]
+    assert [one.partition(".")[0] for one in ran.asked[0]] == ["odf"]
     ran = kernel.run(
         "open('a.h5', 'w').close()\npd.read_hdf('a.h5')", answer=lambda _: {"status": "error"}
     )
