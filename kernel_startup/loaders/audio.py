@@ -110,6 +110,8 @@ def decode_audio(
     if not container.streams.audio:
         raise ValueError("there is no sound in it")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise ValueError("its samples are coded in a way that FFmpeg doesn't know")
     rate = int(stream.rate or stream.codec_context.sample_rate or 0)
     channels = int(stream.channels or 0)
     if not 0 < rate <= 10_000_000 or not 0 < channels <= 256:

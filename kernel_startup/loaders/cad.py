@@ -27,9 +27,8 @@ def load_dxf(source: Source) -> Any:
     return drawing
 
 
-_STEP_HEADER = re.compile(
-    r"FILE_(DESCRIPTION|NAME|SCHEMA)\s*+\(((?:[^';]|'(?:[^']|'')*+')*+)\)\s*+;"
-)
+_STEP_HEADER = re.compile(r"FILE_(DESCRIPTION|NAME|SCHEMA)\s*+\(((?:[^';]|'(?:[^']|'')*+')*+);")
+_MAX_STEP_HEADER = 20_000
 _STEP_TEXT = re.compile(r"'((?:[^']|'')*+)'")
 _STEP_NAMES = ("file name", "written", "author", "organisation", "preprocessor", "system")
 
@@ -37,8 +36,9 @@ _STEP_NAMES = ("file name", "written", "author", "organisation", "preprocessor",
 def load_step(source: Source) -> FileInfo:
     """Tell what the header of a STEP or IFC file says, and how many entities there are."""
     text = source.head.decode("utf-8", errors="replace")
+    header = text.partition("ENDSEC;")[0][:_MAX_STEP_HEADER]
     facts: dict[str, object] = {}
-    for found in _STEP_HEADER.finditer(text):
+    for found in _STEP_HEADER.finditer(header):
         values = [value for value in _STEP_TEXT.findall(found[2])]
         if found[1] == "SCHEMA":
             facts["schema"] = ", ".join(values)

@@ -5,9 +5,12 @@ from typing import Any
 
 from kernel_startup.errors import FileLoadError
 from kernel_startup.loaders import passes_on
+from kernel_startup.loaders.guarded import read_in_child
 from kernel_startup.source import Source
 
 _MAX_BYTES = 4 << 30
+#: How long reading NASA's CDF may take.
+_CDF_S = 60
 
 
 def load_hdf5(source: Source) -> Any:
@@ -72,15 +75,31 @@ def _open_dataset(source: Source, path: Any, options: dict[str, Any]) -> Any:
 
 
 def load_cdf(source: Source) -> dict[str, Any]:
-    """Read NASA's CDF: its variables by name, times as datetime64."""
+    """Read NASA's CDF: its variables by name, times as datetime64.
+
+    Damaged lists of records lead cdflib round in circles: hence a child reads.
+    """
+    import cdflib  # noqa: F401
+
+    path = str(source.as_path(".cdf"))
+    found, notes = read_in_child(
+        source, _read_cdf, path, source.name, source.size_bytes, max_bytes=_MAX_BYTES, max_s=_CDF_S
+    )
+    for note in notes:
+        source.note(note)
+    variables: dict[str, Any] = found
+    return variables
+
+
+def _read_cdf(path: str, label: str, size: int) -> tuple[dict[str, Any], list[str]]:
     import math
 
     import cdflib
 
-    cdf = cdflib.CDF(str(source.as_path(".cdf")))
+    cdf = cdflib.CDF(path)
     info = cdf.cdf_info()
-    size = source.size_bytes
     found: dict[str, Any] = {}
+    notes: list[str] = []
     for name in [*info.zVariables, *info.rVariables]:
         try:
             told = cdf.varinq(name)
@@ -92,10 +111,10 @@ def load_cdf(source: Source) -> dict[str, Any]:
             if "EPOCH" in kind or "TT2000" in kind:
                 values = cdflib.cdfepoch.to_datetime(values)
         except Exception as error:
-            source.note(f"{source.name!r}: {name!r} can't be read ({error}).")
+            notes.append(f"{label!r}: {name!r} can't be read ({error}).")
             continue
         found[name] = values
-    return found
+    return found, notes
 
 
 def load_hdf4(source: Source) -> Any:

@@ -4,6 +4,8 @@ import base64
 import contextlib
 import io
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from kernel_startup.errors import FileLoadError
@@ -51,9 +53,13 @@ def load_grid(source: Source) -> Any:
     said = io.StringIO()
     try:
         # Not `meshio.read`, which ends the process where it can't read.
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            _bounded_files(reader_map[name]),
+        ):
             mesh: Any = reader_map[name](str(_place(source, kind, suffix)))
-    except (meshio.ReadError, SystemExit) as error:
+    except (meshio.ReadError, EOFError, SystemExit) as error:
         reason = str(error).strip() or " ".join(said.getvalue().split()) or "it can't read it"
         raise FileLoadError(
             source.name,
@@ -65,6 +71,62 @@ def load_grid(source: Source) -> Any:
     if warned:
         source.note(f"{source.name!r}: {warned[:300]}")
     return mesh
+
+
+class _Bounded:
+    """A file that is read to its end a few times at most: some readers wait there for ever."""
+
+    _MOST = 1000
+
+    def __init__(self, path: str, mode: str = "r", **_: object) -> None:
+        self._file = open(path, mode)  # noqa: SIM115  # closed by __exit__
+        self._left = self._MOST
+
+    def __enter__(self) -> "_Bounded":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __iter__(self) -> "_Bounded":
+        return self
+
+    def __next__(self) -> Any:
+        if line := self.readline():
+            return line
+        raise StopIteration
+
+    def readline(self) -> Any:
+        return self._counted(self._file.readline())
+
+    def read(self, size: int = -1) -> Any:
+        return self._counted(self._file.read(size))
+
+    def _counted(self, piece: Any) -> Any:
+        self._left -= not piece
+        if self._left < 0:
+            raise EOFError("it breaks off before its end")
+        return piece
+
+
+@contextlib.contextmanager
+def _bounded_files(reader: Any) -> Iterator[None]:
+    """Have the module of a reader of meshio's open its files as `_Bounded`."""
+    module = sys.modules[reader.__module__]
+    names = ("open", "open_file")
+    before = {name: getattr(module, name) for name in names if hasattr(module, name)}
+    for name in names:
+        setattr(module, name, _Bounded)
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(module, name)
+        for name, value in before.items():
+            setattr(module, name, value)
 
 
 def _place(source: Source, kind: str, suffix: str) -> Any:

@@ -13,6 +13,7 @@ from kernel_startup.source import Source
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
+    import PIL.ImageCms
 
 #: What an array of a picture may take in memory before it is refused or left on disk.
 _MAX_ARRAY_BYTES = 1024 * 1024 * 1024
@@ -116,6 +117,24 @@ def load_flic(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
             image: PIL.Image.Image = next(container.decode(video=0)).to_image()
         source.note(f"{source.name!r} is an animation: this is its first frame.")
         return image if mode is None else image.convert(mode)
+
+
+def load_gd(source: Source) -> "PIL.Image.Image":
+    """Open a GD image, which Pillow doesn't recognise by itself."""
+    import PIL.GdImageFile
+
+    return _decoded(source, lambda: PIL.GdImageFile.open(io.BytesIO(source.read())), None)
+
+
+def load_profile(source: Source) -> "PIL.ImageCms.ImageCmsProfile":
+    """Open a colour profile; PIL.ImageCms.getProfileDescription and others tell what it is."""
+    import PIL.ImageCms
+
+    try:
+        return PIL.ImageCms.ImageCmsProfile(io.BytesIO(source.read()))
+    except OSError as error:
+        seems = "a colour profile that is cut off or damaged"
+        raise FileLoadError(source.name, seems, "Pillow", str(error)) from error
 
 
 def load_wal(source: Source) -> "PIL.Image.Image":

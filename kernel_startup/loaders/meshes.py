@@ -229,10 +229,30 @@ def _mesh_of(source: Source, vertices: Any, faces: Any, process: bool = True) ->
 
 def load_xaml(source: Source) -> Any:
     """Read the meshes of XAML; a page without any stays text."""
+    import trimesh
+    from lxml import etree
+
     if b"MeshGeometry3D" not in source.read():
         return decode(source)
-    parts.parse_xml(source)  # says what is wrong with it
-    return load_mesh(source)
+    root = parts.parse_xml(source)
+    # What XAML lets one leave out, trimesh wants to be there.
+    lacks_normals = False
+    for geometry in root.iter("{*}MeshGeometry3D"):
+        count = len(_numbers(geometry.get("Positions", ""))) // 3
+        if not geometry.get("TriangleIndices"):
+            geometry.set("TriangleIndices", " ".join(map(str, range(count // 3 * 3))))
+        if not geometry.get("Normals"):
+            lacks_normals = True
+            geometry.set("Normals", "0 0 1 " * count)
+    for brush in root.iter("{*}SolidColorBrush"):
+        brush.set("Opacity", brush.get("Opacity") or "1")
+        if not re.fullmatch(r"#[0-9A-Fa-f]{6,8}", brush.get("Color", "")):
+            brush.set("Color", "#808080")
+    content = io.BytesIO(etree.tostring(root))
+    mesh: Any = trimesh.load(content, file_type="xaml", force="mesh", process=False)
+    _refuse_empty(source, mesh)
+    checked = _mesh_of(source, mesh.vertices, mesh.faces, process=False)
+    return checked if lacks_normals else mesh
 
 
 def load_draco(source: Source) -> Any:

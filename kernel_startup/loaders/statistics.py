@@ -3,8 +3,6 @@
 A table comes with codes as they are stored; what they mean is in `DataFrame.attrs`.
 """
 
-import faulthandler
-import os
 import re
 import struct
 import zlib
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_startup.errors import FileLoadError
+from kernel_startup.loaders.guarded import read_in_child
 from kernel_startup.source import Source
 
 #: What a file's variables may take: a header can ask for more than any machine has.
@@ -122,33 +121,20 @@ def _labelled(source: Source, reader: str, path: Path, **options: Any) -> Any:
 
 
 def _read_guarded(source: Source, reader: str, path: Path, **options: Any) -> tuple[Any, Any]:
-    """Read with pyreadstat, once it is known to survive that.
-
-    Its parser is written in C, and a damaged file can end the process that it is in: hence a
-    child tries first.
-    """
+    """Read with pyreadstat, whose parser in C can end the process that it is in."""
     import pyreadstat
 
-    read = getattr(pyreadstat, reader)
-    try:
-        child = os.fork()
-    except OSError:  # no more processes: then without
-        return read(path, **options)  # type: ignore[no-any-return]
-    if child == 0:
-        try:
-            faulthandler.disable()  # its end is expected, and nobody's business
-            read(path, **options)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        raise FileLoadError(
-            source.name,
-            "damaged",
-            f"reading it with {reader}",
-            f"the reader was ended by signal {os.WTERMSIG(status)}",
-        )
-    return read(path, **options)  # type: ignore[no-any-return]
+    table, meta = read_in_child(source, _read, reader, path, options)
+    told = pyreadstat.metadata_container()
+    told.__dict__.update(meta)
+    return table, told
+
+
+def _read(reader: str, path: Path, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    import pyreadstat
+
+    table, meta = getattr(pyreadstat, reader)(path, **options)
+    return table, vars(meta)
 
 
 def load_dta(

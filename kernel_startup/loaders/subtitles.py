@@ -76,18 +76,23 @@ def load_vtt(source: Source, *, encoding: str | None = None, tags: bool = False)
         if not tags:
             cue["text"] = html.unescape(_TAGS.sub("", cue["text"]))
         cues.append(cue)
+    if not cues:  # allowed, and what a recording of silence gives
+        import pandas as pd
+
+        times = pd.Series([], dtype="timedelta64[ms]")
+        return pd.DataFrame({"start": times, "end": times, "text": pd.Series([], dtype=object)})
     return _table(source, cues)
 
 
 def _arrow_cues(text: str, *, tags: bool, named: bool = False) -> Iterator[dict[str, Any]]:
     lines = text.split("\n")
     starts = [number for number, line in enumerate(lines) if "->" in line and _ARROW.match(line)]
-    for number, following in zip(starts, [*starts[1:], len(lines) + 1], strict=True):
+    for number, following in zip(starts, [*starts[1:], len(lines) + 1][: len(starts)], strict=True):
         times = _ARROW.match(lines[number])
         assert times is not None
         written = lines[number + 1 : following]
         label = lines[number - 1].strip() if number else ""
-        if following <= len(lines) and written and written[-1].strip():
+        if following < len(lines) and written and written[-1].strip():
             written.pop()  # the next cue's number
         if named:  # what comes after a blank line is a comment or a style
             blank = next((n for n, line in enumerate(written) if not line.strip()), len(written))

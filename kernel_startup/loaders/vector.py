@@ -144,6 +144,12 @@ def load_eps(source: Source) -> "PIL.Image.Image | str":
     else:
         source.note(f"{source.name!r} has a size; its pixels need Ghostscript, which isn't here.")
         return picture
+    content = source.read()
+    if content.startswith(b"\xc5\xd0\xd3\xc6"):  # the PostScript lies between previews
+        start, size = struct.unpack_from("<II", content, 4)
+        return content[start : start + size].decode("latin-1")
+    if b"\0" in content:  # pixels, as they are
+        return content.decode("latin-1")
     return decode(source)
 
 

@@ -497,7 +497,8 @@ _READ_CAD = (
         object="ezdxf.document.Drawing",
         loader="cad:load_dxf",
         patterns=(
-            r"(?:999\s*+\n[^\n]*+\n\s*+)*+0\s*+\r?\nSECTION\s*+\r?\n\s*+2\s*+\r?\n\s*+"
+            r"(?:999[ \t]*+\r?\n[^\n]*+\n[ \t]*+)*+0[ \t]*+\r?\n[ \t]*+SECTION[ \t]*+\r?\n"
+            r"[ \t]*+2[ \t]*+\r?\n[ \t]*+"
             r"(?:HEADER|CLASSES|TABLES|BLOCKS|ENTITIES)",
         ),
         is_text=True,
