@@ -29,8 +29,22 @@ is_ppsm = partial(_has_content_type, kind=b"ms-powerpoint.slideshow.macroEnabled
 is_potx = partial(_has_content_type, kind=b"presentationml.template.main+xml")
 is_potm = partial(_has_content_type, kind=b"ms-powerpoint.template.macroEnabled.main+xml")
 is_vsdm = partial(_has_content_type, kind=b"ms-visio.drawing.macroEnabled.main+xml")
-is_vstx = partial(_has_content_type, kind=b"ms-visio.template.main+xml")
-is_vssx = partial(_has_content_type, kind=b"ms-visio.stencil.main+xml")
+
+
+def is_vstx(source: Source) -> bool:
+    """Whether a Visio zip is a template, with or without macros."""
+    return any(
+        _has_content_type(source, kind=kind)
+        for kind in (b"ms-visio.template.main+xml", b"ms-visio.template.macroEnabled.main+xml")
+    )
+
+
+def is_vssx(source: Source) -> bool:
+    """Whether a Visio zip is a stencil, with or without macros."""
+    return any(
+        _has_content_type(source, kind=kind)
+        for kind in (b"ms-visio.stencil.main+xml", b"ms-visio.stencil.macroEnabled.main+xml")
+    )
 
 
 def _has_old_office_class(source: Source, *, kind: bytes) -> bool:
@@ -52,7 +66,10 @@ is_sxm = partial(_has_old_office_class, kind=b'"application/vnd.sun.xml.math"')
 
 def is_illustrator(source: Source) -> bool:
     """A PDF or PostScript that Illustrator made for itself, by its name or its first lines."""
-    return source.name.lower().endswith((".ai", ".ait")) or (
+    name = source.name.lower()
+    if name.endswith((".eps", ".epsf", ".epsi", ".ps")):  # it says that it is for others too
+        return False
+    return name.endswith((".ai", ".ait")) or (
         b"%AI5_FileFormat" in source.head or b"%%Creator: Adobe Illustrator" in source.head[:2000]
     )
 

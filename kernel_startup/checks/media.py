@@ -92,6 +92,24 @@ def is_im(source: Source) -> bool:
     )
 
 
+def is_imt(source: Source) -> bool:
+    """IM Tools: lines of remarks, of a width and of a height, and pixels after a form feed."""
+    lines = (
+        rb"(?:\*[^\n\f]{0,80}\n){0,9}+width \d{1,5}\n(?:\*[^\n\f]{0,80}\n){0,9}+height \d{1,5}\n"
+    )
+    return re.match(lines, source.head) is not None
+
+
+def is_gd(source: Source) -> bool:
+    """GD: two bytes, and a size that the pixels have."""
+    head = source.head
+    if head[:2] not in (b"\xff\xfe", b"\xff\xff") or head[6] not in (0, 1):
+        return False
+    width, height = struct.unpack_from(">HH", head, 2)
+    pixels = 11 + 4 * width * height if head[6] else 1037 + width * height
+    return source.compression is None and pixels == source.size_bytes
+
+
 def is_spider(source: Source) -> bool:
     """SPIDER: a header of floats, which holds its own length."""
     for order in (">", "<"):
@@ -243,6 +261,8 @@ def _after_id3(source: Source) -> bytes:
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBITS = {
+    (3, 3): tuple(range(32, 449, 32)),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -258,6 +278,8 @@ def _mpeg_frame(data: bytes, layer: int) -> int:
     if version == 1 or kind != layer or rate == 3 or not 0 < kbits < 15:
         return 0
     bits = _KBITS[3 if version == 3 else 2, kind][kbits - 1] * 1000
+    if kind == 3:
+        return 4 * (12 * bits // _RATES[version][rate] + (data[2] >> 1 & 1))
     samples = 144 if version == 3 or kind == 2 else 72
     return samples * bits // _RATES[version][rate] + (data[2] >> 1 & 1)
 
@@ -279,6 +301,16 @@ def is_mp3(source: Source) -> bool:
     if source.head.startswith(b"ID3") and source.name.lower().endswith(".mp3"):
         return not is_aac(source)
     return _is_mpeg(source, 1)
+
+
+def is_flac(source: Source) -> bool:
+    """FLAC, maybe behind a tag that isn't its own."""
+    return _after_id3(source).startswith(b"fLaC")
+
+
+def is_mp1(source: Source) -> bool:
+    """MPEG audio of layer 1."""
+    return _is_mpeg(source, 3)
 
 
 def is_mp2(source: Source) -> bool:
@@ -313,7 +345,7 @@ def _has_video(head: bytes) -> bool:
 
 def is_mp4_audio(source: Source) -> bool:
     """An ISO media file with sound and without moving pictures, or one that is called so."""
-    if source.head[8:12] in (b"M4A ", b"M4B ", b"F4A ", b"M4P "):
+    if source.head[8:12] in (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "):
         return True
     named = source.name.lower().endswith((".m4a", ".m4b", ".m4r", ".m4p", ".aac"))
     if _has_video(source.head) or not is_movie(source):
@@ -336,8 +368,10 @@ def is_movie(source: Source) -> bool:
 
 def is_quicktime(source: Source) -> bool:
     """QuickTime from before brands: it begins with an atom that it may begin with."""
+    if source.head[4:8] == b"ftyp" or source.head[12:16] == b"mvhd":
+        return True
     size = int.from_bytes(source.head[:4], "big")
-    return source.head[4:8] == b"ftyp" or size in (0, 1) or 8 <= size <= source.size_bytes
+    return size in (0, 1) or 8 <= size <= source.size_bytes
 
 
 def _doctype(source: Source) -> bytes:

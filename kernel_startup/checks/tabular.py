@@ -50,7 +50,9 @@ def is_numbers(source: Source) -> bool:
             # Pages and Keynote hold tables too: their sheets are in these.
             others = ("Index/Slide", "Index/MasterSlide", "Index/Template", "Index/ThemeStyle")
             is_other = any(name.startswith(others) for name in names)
-            return not is_other or source.name.lower().endswith(".numbers")
+            by_name = source.name.lower()
+            is_other = is_other or by_name.endswith((".pages", ".key"))
+            return not is_other or by_name.endswith(".numbers")
         old = next((name for name in names if name in ("index.xml", "index.xml.gz")), None)
         if old is None:
             return False

@@ -88,13 +88,15 @@ TYPES: tuple[FileType, ...] = (
         (((0, b"RF64"), (8, b"WAVE")), ((0, b"BW64"), (8, b"WAVE"))),
     ),
     _audio("w64", "Sony Wave64 audio", "w64", "audio/x-w64", starts(b"riff\x2e\x91\xcf\x11")),
-    _audio("flac", "FLAC audio", "flac fla", "audio/flac", starts(b"fLaC")),
+    _audio("flac", "FLAC audio", "flac fla", "audio/flac", starts(b"fLaC", b"ID3"), "is_flac"),
     _audio("ogg", "Ogg Vorbis audio", "ogg oga", "audio/ogg", _ogg(b"\x01vorbis")),
     _audio("oga", "FLAC in Ogg audio", "oga ogg", "audio/ogg", _ogg(b"\x7fFLAC")),
+    _audio("ogg-any", "Ogg media", "ogx ogg oga ogv", "application/ogg", starts(b"OggS")),
     _audio("ogg-opus", "Opus audio", "opus ogg oga", "audio/opus", _ogg(b"OpusHead")),
     _audio("spx", "Speex audio", "spx ogg oga", "audio/x-speex", _ogg(b"Speex   ")),
     _audio("mp3", "MP3 audio", "mp3 mpga", "audio/mpeg", (), "is_mp3"),
     _audio("mp2", "MPEG audio, layer 2", "mp2 mpa m2a", "audio/mpeg", (), "is_mp2"),
+    _audio("mp1", "MPEG audio, layer 1", "mp1 mpa", "audio/mpeg", (), "is_mp1"),
     _audio("aac", "AAC audio", "aac adts", "audio/aac", (), "is_aac"),
     _audio("latm", "AAC audio in LATM", "latm loas", "audio/mp4a-latm", (), "is_latm"),
     _audio("aiff", "AIFF audio", "aiff aif aff", "audio/aiff", (((0, b"FORM"), (8, b"AIFF")),)),
@@ -119,7 +121,9 @@ TYPES: tuple[FileType, ...] = (
         starts(b"\x64\xa3\1\0", b"\x64\xa3\2\0", b"\x64\xa3\3\0", b"\0\1\xa3\x64", b"\0\2\xa3\x64"),
     ),
     _audio("pvf", "Portable Voice Format audio", "pvf", "audio/x-pvf", starts(b"PVF1\n")),
-    _audio("m4a", "MPEG-4 audio", "m4a m4r m4p f4a", "audio/mp4", at(4, b"ftyp"), "is_mp4_audio"),
+    _audio(
+        "m4a", "MPEG-4 audio", "m4a m4r m4p f4a f4b", "audio/mp4", at(4, b"ftyp"), "is_mp4_audio"
+    ),
     _audio("m4b", "MPEG-4 audiobook", "m4b", "audio/mp4", at(4, b"ftyp"), "is_named_m4b"),
     _audio("ac3", "Dolby Digital audio", "ac3", "audio/ac3", starts(b"\x0b\x77"), "is_ac3"),
     _audio(

@@ -176,6 +176,7 @@ _SEQUENCES = (
         _RECORDS,
         "biology:load_swiss",
         r"ID   \w+_\w+ +(?:Reviewed|Unreviewed|STANDARD|PRELIMINARY);",
+        r"ID   \w+ +(?:STANDARD|PRELIMINARY);[^\n]*PRT;[^\n]*\r?\nAC   ",
         mime_type="chemical/x-swissprot",
     ),
     _text(
@@ -713,7 +714,7 @@ _ASSAYS = (
         ("gpr", "gal"),
         _TABLE,
         "assays:load_gpr",
-        r"ATF[ \t]+1(?:\.0)?[ \t\r\"]*\n",
+        r"ATF[ \t]+1(?:\.0)?[ \t\r\"]*\n(?:[^\n]{0,1000}\n){0,60}?\"?Type=GenePix",
     ),
     _text(
         "soft",

@@ -350,6 +350,12 @@ TYPES: tuple[FileType, ...] = (
         "CONTENTS",
     ),
     _ole(
+        "works-7",
+        "Works document of 7 and later",
+        ("wps",),
+        "application/vnd.ms-works",
+    ),
+    _ole(
         "sdw",
         "StarWriter document",
         ("sdw", "vor", "sgl"),
@@ -495,6 +501,24 @@ TYPES: tuple[FileType, ...] = (
         "Index/Document.iwa",
         "Index/*Slide*.iwa",
         extensions=("key",),
+        object="FileInfo",
+    ),
+    _zip(
+        "keynote-package",
+        "Apple Keynote presentation, a folder in a zip",
+        "application/vnd.apple.keynote",
+        "documents:load_iwork",
+        "*.key/Index.zip",
+        extensions=("key",),
+        object="FileInfo",
+    ),
+    _zip(
+        "pages-package",
+        "Apple Pages document, a folder in a zip",
+        "application/vnd.apple.pages",
+        "documents:load_iwork",
+        "*.pages/Index.zip",
+        extensions=("pages",),
         object="FileInfo",
     ),
     _zip(

@@ -31,7 +31,7 @@ def _ftyp(*brands: bytes) -> tuple[Signature, ...]:
 _EBML = starts(b"\x1a\x45\xdf\xa3")
 
 TYPES: tuple[FileType, ...] = (
-    _video("mp4", "MPEG-4 video", "mp4 mpg4 mp4v", "video/mp4", at(4, b"ftyp"), "is_movie"),
+    _video("mp4", "MPEG-4 video", "mp4 mpg4 mp4v f4p", "video/mp4", at(4, b"ftyp"), "is_movie"),
     _video(
         "m4v",
         "MPEG-4 video (Apple)",

@@ -295,3 +295,38 @@ def test_every_loader_of_the_group_exists() -> None:
     for file_type in TYPES.values():
         if file_type.family in families | {"system"}:
             assert callable(find_loader(file_type.loader)), file_type.name
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("a.vssm", "stencil", "vssx"), ("a.vstm", "template", "vstx"), ("a.vsdm", "drawing", "vsdm")],
+)
+def test_visio_with_macros(name: str, kind: str, expected: str, tmp_path: Path) -> None:
+    import zipfile
+
+    content_type = f"application/vnd.ms-visio.{kind}.macroEnabled.main+xml"
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr(
+            "[Content_Types].xml", f"<Types><Override ContentType='{content_type}'/></Types>"
+        )
+        archive.writestr("visio/document.xml", "<VisioDocument/>")
+    assert type_of_content(tmp_path / name).name == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "expected"),
+    [
+        ("a.pages", ("Index/Document.iwa", "Index/Tables/DataList.iwa"), "pages-13"),
+        ("a.numbers", ("Index/Document.iwa", "Index/Tables/DataList.iwa"), "numbers"),
+        ("a.key", ("Presentation.key/Index.zip",), "keynote-package"),
+    ],
+)
+def test_iwork_by_its_members(
+    name: str, members: tuple[str, ...], expected: str, tmp_path: Path
+) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for member in members:
+            archive.writestr(member, b"")
+    assert type_of_content(tmp_path / name).name == expected

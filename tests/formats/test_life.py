@@ -241,3 +241,20 @@ def test_every_loader_of_the_table_exists() -> None:
     for file_type in TYPES.values():
         if file_type.family in ("medical", "biology"):
             assert callable(find_loader(file_type.loader)), file_type.name
+
+
+def test_swiss_record_that_is_called_by_its_accession(load: Loading) -> None:
+    text = """ID   P82909      PRELIMINARY;      PRT;     4 AA.
+AC   P82909;
+DT   01-MAR-2001 (TrEMBLrel. 16, Created)
+DE   MADE HERE.
+OS   Bos taurus (Bovine).
+OC   Eukaryota.
+RN   [1]
+RP   SEQUENCE FROM N.A.
+RL   Submitted.
+SQ   SEQUENCE   4 AA;  456 MW;  0000000000000000 CRC64;
+     MGSK
+//
+"""
+    assert [str(record.seq) for record in load(text, "upload")] == ["MGSK"]

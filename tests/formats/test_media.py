@@ -1,6 +1,7 @@
 """Pictures, camera raw files, vector graphics, sound and video."""
 
 import contextlib
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -115,3 +116,54 @@ def test_damage_is_an_error_at_worst(made: Any, load: Loading) -> None:
 
 def test_types_name_what_they_require() -> None:
     assert TYPES["nef"].requires == ("rawpy",)
+
+
+def test_flac_behind_a_tag(load: Loading) -> None:
+    import io
+
+    import numpy as np
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((800, 2), np.float32), 8000, format="FLAC")
+    samples, rate = load(b"ID3\4\0\0\0\0\0\x14" + bytes(20) + file.getvalue(), "tagged.flac")
+    assert (rate, samples.shape) == (8000, (800, 2))
+
+
+def test_mpeg_layer_1_is_told(tmp_path: Any) -> None:
+    frame = b"\xff\xff\x18\xc4" + bytes(44)  # 32 kbit/s at 32 kHz: 12 slots of 4 bytes
+    path = tmp_path / "upload"
+    path.write_bytes(frame * 4)
+    assert type_of_content(path).name == "mp1"
+
+
+def test_sound_in_an_unknown_code_is_refused(load: Loading) -> None:
+    with pytest.raises(FileLoadError, match="cut off"):
+        load(b"Creative Voice File\x1a\x1a\0\x0a\x01\x29\x11", "empty.voc")
+
+
+def test_eps_between_previews_and_one_of_illustrator(load: Loading) -> None:
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%Creator: Adobe Illustrator(R) 24\n"
+    head = b"\xc5\xd0\xd3\xc6" + struct.pack("<6IH", 30, len(script), 0, 0, 0, 0, 0xFFFF)
+    assert load(head + script + bytes(9), "a.eps") == script.decode()
+    assert load(script + b"%%BoundingBox: 0 0 20 10\n%%EndComments\n", "b.eps").size == (20, 10)
+
+
+def test_gd_icc_and_other_small_pictures(load: Loading, tmp_path: Any) -> None:
+    import PIL.ImageCms
+
+    palette = bytes(range(256)) * 4
+    gd = b"\xff\xff" + struct.pack(">HHBHi", 6, 5, 0, 256, -1) + palette + bytes(30)
+    thumb = b"P7 332\n#END_OF_COMMENTS\n4 3 255\n" + bytes(12)
+    imt = b"*made here\nwidth 4\nheight 3\npixel n8\n\x0c\0" + bytes(11)
+    for name, content, size in (
+        ("a.gd", gd, (6, 5)),
+        ("a.p7", thumb, (4, 3)),
+        ("a.imt", imt, (4, 3)),
+    ):
+        assert load(content, name).size == size
+        assert load(content, "upload").size == size
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    assert PIL.ImageCms.getProfileDescription(load(profile, "a.icc")).startswith("sRGB")
+    with pytest.raises(FileLoadError):
+        load(profile[:200], "b.icc")

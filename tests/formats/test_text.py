@@ -259,3 +259,8 @@ def test_compressed_subtitles_and_frame_rate(load: Loading) -> None:
 def test_typescript_and_translations_share_an_extension(load: Loading) -> None:
     assert load("export const a = 1;\n", "a.ts") == "export const a = 1;\n"
     assert load("<!DOCTYPE TS><TS version='2.1'></TS>", "b.ts").getroot().tag == "TS"
+
+
+def test_webvtt_without_a_cue_is_an_empty_table(load: Loading) -> None:
+    for text in ("WEBVTT", "WEBVTT - nothing is said\n\nNOTE here\n"):
+        assert list(load(text, "silence.vtt").columns) == ["start", "end", "text"]
