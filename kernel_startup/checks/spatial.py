@@ -17,7 +17,7 @@ def is_stl(source: Source) -> bool:
         return True
     if len(source.head) < _STL_HEADER_BYTES + _STL_FACET_BYTES:
         return False
-    (count,) = struct.unpack_from("<I", source.head, 80)
+    count = int.from_bytes(source.head[80:84], "little")
     promised = _STL_HEADER_BYTES + _STL_FACET_BYTES * count
     if source.compression is None:
         return count > 0 and source.size_bytes == promised

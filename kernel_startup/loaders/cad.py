@@ -18,8 +18,8 @@ def load_dxf(source: Source) -> Any:
 
     path = source.as_path(".dxf")
     try:
-        return ezdxf.readfile(path)  # type: ignore[attr-defined]
-    except (ezdxf.DXFError, ValueError, KeyError, IndexError, TypeError, AttributeError):  # type: ignore[attr-defined]
+        return ezdxf.readfile(path)
+    except (ezdxf.DXFError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         drawing, auditor = recover.readfile(path)
     if auditor.has_errors or auditor.has_fixes:
         count = len(auditor.errors) + len(auditor.fixes)
@@ -78,7 +78,8 @@ _IGES_FIELDS = {
 
 def load_iges(source: Source) -> FileInfo:
     """Tell what the global section of an IGES file says, and how many entities there are."""
-    start, entries = [], []
+    start: list[str] = []
+    entries: list[str] = []
     entities = 0
     with source.open() as file:
         while lines := file.readlines(1 << 22):
@@ -102,7 +103,8 @@ def load_iges(source: Source) -> FileInfo:
 
 def _hollerith(text: str) -> list[str]:
     """Split a global section: strings are written as their length, an H, and themselves."""
-    values, place = [], 0
+    values: list[str] = []
+    place = 0
     while place < len(text) and len(values) < 40:
         if text[place] in ",;":
             values.append("")

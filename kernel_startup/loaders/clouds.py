@@ -51,7 +51,8 @@ def load_xyz(source: Source) -> Any:
         last = table.iloc[:, 3:6].to_numpy()
         if last.min() >= 0 and last.max() <= 255 and last.max() > 1:
             colours = last.astype(np.uint8)
-    return trimesh.PointCloud(table.iloc[:, :3].to_numpy(float), colors=colours)
+    points = table.iloc[:, :3].to_numpy(float)
+    return trimesh.PointCloud(points, colors=colours)  # type: ignore[no-untyped-call]
 
 
 def load_pts(source: Source) -> Any:
@@ -74,7 +75,7 @@ def load_ptx(source: Source) -> Any:
     import pandas as pd
 
     lines = decode(source).split("\n")
-    tables = []
+    tables: list[Any] = []
     place = 0
     while place + 10 < len(lines) and lines[place].strip():
         count = int(lines[place]) * int(lines[place + 1])
@@ -160,11 +161,12 @@ def load_pcd(source: Source) -> Any:
     record = np.dtype(
         [(n, k, (c,)) if c > 1 else (n, k) for n, k, c in zip(names, kinds, counts, strict=True)]
     )
+    columns: dict[str, Any] = {}
     body, form = content[found.end() :], found[1]
     if form == b"ascii":
         rows = [line.split() for line in body.decode("latin-1").splitlines() if line.strip()]
-        columns = np.array(rows[:points], dtype=float).reshape(-1, sum(counts)).T
-        table = pd.DataFrame(_split(columns, names, counts))
+        numbers = np.array(rows[:points], dtype=float).reshape(-1, sum(counts)).T
+        table = pd.DataFrame(_split(numbers, names, counts))
         whole = [n for n, k, c in zip(names, kinds, counts, strict=True) if c == 1 and k[1] in "iu"]
         return table.astype({name: "int64" for name in whole})
     if form == b"binary_compressed":
@@ -172,19 +174,18 @@ def load_pcd(source: Source) -> Any:
         if size != points * record.itemsize or size > 300 * len(body):
             raise FileLoadError(source.name, f"points that are cut off: {points:,} are promised")
         body = _unpack_lzf(body[8 : 8 + packed], size)
-        columns, place = {}, 0
+        place = 0
         for name, kind, count in zip(names, kinds, counts, strict=True):
             width = np.dtype(kind).itemsize * points * count
-            values = np.frombuffer(body[place : place + width], kind).reshape(points, count)
-            columns |= _named(values.T, name)
+            column = np.frombuffer(body[place : place + width], kind).reshape(points, count)
+            columns |= _named(column.T, name)
             place += width
         return pd.DataFrame(columns)
     if points * record.itemsize > len(body):
         raise FileLoadError(source.name, f"points that are cut off: {points:,} are promised")
-    values = np.frombuffer(body, record, points)
-    columns = {}
+    records = np.frombuffer(body, record, points)
     for name in names:
-        columns |= _named(values[name].reshape(points, -1).T, name)
+        columns |= _named(records[name].reshape(points, -1).T, name)
     return pd.DataFrame(columns)
 
 

@@ -353,7 +353,7 @@ def _polygons(source: Source, file: _VtkFile, pieces: list[Any]) -> Any:
         raise FileLoadError(source.name, "VTK polygons without a point")
     vertices = np.concatenate(points)
     if not faces:
-        return trimesh.PointCloud(vertices)
+        return trimesh.PointCloud(vertices)  # type: ignore[no-untyped-call]
     return trimesh.Trimesh(vertices, np.array(faces), process=False)
 
 

@@ -266,7 +266,8 @@ def load_draco(source: Source) -> Any:
     decoded = DracoPy.decode(source.read())
     points, faces = decoded.points, getattr(decoded, "faces", None)
     if faces is None or len(faces) == 0:
-        return trimesh.PointCloud(points, colors=getattr(decoded, "colors", None))
+        colours = getattr(decoded, "colors", None)
+        return trimesh.PointCloud(points, colors=colours)  # type: ignore[no-untyped-call]
     return _mesh_of(source, points, faces)
 
 
@@ -395,7 +396,8 @@ def load_x3d(source: Source) -> Any:
     points_by_name = {
         e.get("DEF"): e.get("point", "") for e in root.iter("Coordinate") if e.get("DEF")
     }
-    meshes = {}
+    meshes: dict[str, Any] = {}
+    transformations: Any = trimesh.transformations
     for shape in root.iter("IndexedFaceSet", "IndexedTriangleSet", "TriangleSet"):
         coordinate = shape.find("Coordinate")
         if coordinate is None:
@@ -412,13 +414,13 @@ def load_x3d(source: Source) -> Any:
             faces = index[: len(index) // 3 * 3].reshape(-1, 3)
         mesh = _mesh_of(source, points, faces)
         for around in shape.iterancestors("Transform"):
-            matrix = trimesh.transformations.compose_matrix(
+            matrix = transformations.compose_matrix(
                 scale=_numbers(around.get("scale", "1 1 1")),
                 translate=_numbers(around.get("translation", "0 0 0")),
             )
             turn = _numbers(around.get("rotation", "0 0 1 0"))
-            rotation = trimesh.transformations.rotation_matrix(turn[3], turn[:3])
-            moved = trimesh.transformations.translation_matrix(matrix[:3, 3])
+            rotation = transformations.rotation_matrix(turn[3], turn[:3])
+            moved = transformations.translation_matrix(matrix[:3, 3])
             matrix[:3, 3] = 0
             mesh.apply_transform(moved @ rotation @ matrix)
         meshes[f"shape_{len(meshes)}"] = mesh

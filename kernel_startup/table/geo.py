@@ -371,7 +371,9 @@ _TRACKS = (
         "Glider flight",
         "igc",
         "load_igc",
-        patterns=(r"A[A-Z0-9]{3,}[^\n]*+\n\s*+(?:H[FOP]|[B-Z])",),
+        patterns=(
+            r"A[A-Z0-9]{3}[^\n]*+\n[\s\S]{0,4000}?^(?:H[FOP][A-Z]{3}|B\d{13}[NS]\d{8}[EW][AV])",
+        ),
         is_text=True,
     ),
     _track(

@@ -77,7 +77,7 @@ def _cloud(name: str, title: str, extensions: str, loader: str, **more: Any) -> 
 _GLTF = tuple(
     rf"\{{[\s\S]*?{mark}"
     for mark in (
-        r'"asset"\s*+:\s*+\{[^{}]{0,2000}?"version"\s*+:\s*+"[\d.]+"[^{}]{0,2000}\}',
+        r'"asset"\s*+:\s*+\{[^{}]{0,2000}?"version"\s*+:\s*+"[\d.]+"',
         r'"bufferViews"\s*+:\s*+\[\s*+\{\s*+"(?:buffer|byte)',
         r'"accessors"\s*+:\s*+\[\s*+\{\s*+"(?:buffer|byte|component|count|max|min|type)',
     )
