@@ -174,16 +174,40 @@ def load_grib(source: Source, *, filter_by_keys: dict[str, Any] | None = None) -
         source: The file.
         filter_by_keys: Which messages, as cfgrib knows it ({"typeOfLevel": "surface"}).
     """
+    # Here, as the child's imports would be lost.
+    import eccodes  # noqa: F401
+    import xarray  # noqa: F401
+
+    from kernel_startup.loaders.weather import TooLarge, read_grib
+
+    path = str(source.as_path(".grib"))
+    try:
+        datasets, notes = read_in_child(
+            source, read_grib, path, source.name, filter_by_keys or {}, max_bytes=_MAX_BYTES
+        )
+    except TooLarge:
+        return _open_grib(source, path, filter_by_keys or {})
+    for note in notes:
+        source.note(note)
+    if len(datasets) > 1:
+        source.note(f"{source.name!r} has messages on {len(datasets)} grids: a list of datasets.")
+    return datasets[0] if len(datasets) == 1 else datasets
+
+
+def _open_grib(source: Source, path: str, filter_by_keys: dict[str, Any]) -> Any:
+    """Open messages that don't fit in memory."""
     import logging
+    import tempfile
     import warnings
 
     import cfgrib
 
     logging.getLogger("cfgrib").setLevel(logging.CRITICAL)
-    path = str(source.as_path(".grib"))
-    options = {"indexpath": "", "filter_by_keys": filter_by_keys or {}}
-    with warnings.catch_warnings():
+    # Without an index cfgrib reads the file once for each of its datasets.
+    with tempfile.TemporaryDirectory(prefix="load_file-") as index, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what xarray says to cfgrib's developers
+        place = f"{index}/{{short_hash}}.idx"
+        options = {"indexpath": place, "filter_by_keys": filter_by_keys}
         datasets = cfgrib.open_datasets(path, backend_kwargs=options)
     if not datasets:
         raise FileLoadError(source.name, "GRIB without a message that can be read")
