@@ -1306,7 +1306,104 @@ _MICROSCOPY = (
     _named("oir", "Microscopy of Olympus (OIR)", ("oir",), starts(b"OLYMPUSRAWFORMAT")),
 )
 
+_RESULTS = "list of Bio.SearchIO.QueryResult"
+_MOTIFS = "list of Bio.motifs.Motif"
+
+_SEARCHES = (
+    _text(
+        "hhr",
+        "Results of HH-suite",
+        ("hhr",),
+        _RESULTS,
+        "searches:load_search",
+        r"Query +\S[^\n]*\nMatch_columns +\d",
+    ),
+    _text(
+        "exonerate",
+        "Results of Exonerate",
+        ("exn", "exonerate"),
+        _RESULTS,
+        "searches:load_search",
+        r"Command line: \[\S{0,200}exonerate ",
+    ),
+    _text(
+        "hmmer-results",
+        "Results of HMMER",
+        ("hmmsearch", "hmmscan", "hmmer"),
+        _RESULTS,
+        "searches:load_search",
+        r"# (?:hmmsearch|hmmscan|phmmer|jackhmmer|nhmmer|nhmmscan) :: ",
+        r"hmm(?:search|pfam)\d? - [^\n]*\nHMMER 2",
+    ),
+    _text(
+        "hmmer-table",
+        "Table of HMMER",
+        ("tblout", "domtblout", "domtab"),
+        _RESULTS,
+        "searches:load_search",
+        r"# +-{1,20} full sequence -[^\n]*\n#? ?target name ",
+    ),
+    _text(
+        "infernal",
+        "Results of Infernal",
+        ("cmsearch", "cmscan"),
+        _RESULTS,
+        "searches:load_search",
+        r"# cm(?:search|scan) :: ",
+    ),
+    _text(
+        "infernal-table",
+        "Table of Infernal",
+        ("infernal",),
+        _RESULTS,
+        "searches:load_search",
+        r"#(?:idx +)?target name +accession +query name +accession +(?:clan name +)?mdl ",
+    ),
+    _text(
+        "fasta-results",
+        "Results of FASTA",
+        ("m10",),
+        _RESULTS,
+        "searches:load_search",
+        r"# \S{0,300}t?fast[afsmxy]\d{0,2}\b[^\n]* -m ?10\b",
+    ),
+    _text(
+        "meme",
+        "Motifs of MEME",
+        ("meme",),
+        _MOTIFS,
+        "searches:load_motifs",
+        r"MEME version \d",
+        r"\*{20,100}\nMEME - Motif discovery tool",
+    ),
+    _text(
+        "transfac",
+        "Motifs of TRANSFAC",
+        ("transfac",),
+        _MOTIFS,
+        "searches:load_motifs",
+        r"(?:VV  [^\n]*\nXX\n//\n)?(?:[A-Z][A-Z](?:[ \t][^\n]*)?\n){1,40}?P[0O][ \t]+A[ \t]+C[ \t]+G[ \t]+T",
+    ),
+    _text(
+        "jaspar",
+        "Motifs of JASPAR",
+        ("jaspar",),
+        _MOTIFS,
+        "searches:load_motifs",
+        r">[^\n]*\nA[ \t]*\[[ \t\d.]+\][ \t]*\nC[ \t]*\[",
+    ),
+    _text(
+        "dssp",
+        "Secondary structure of DSSP",
+        ("dssp",),
+        "pandas.DataFrame of residues",
+        "searches:load_dssp",
+        r"={4} Secondary Structure Definition by the program DSSP",
+    ),
+)
+
 TYPES: tuple[FileType, ...] = (
+    *_SEARCHES,
     *_SEQUENCES,
     *_ALIGNMENTS,
     *_GENOMES,
