@@ -20,6 +20,8 @@ from kernel_startup.types import type_of_name
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Rows whose dates are parsed at a time.
+_SLICE_ROWS = 250_000
 _BLANKS = b"\0 \t\r\n\xef\xbb\xbf\xfe\xff"
 
 
@@ -217,33 +219,40 @@ def _lets_convert(stated: dict[str, Any]) -> bool:
 
 
 def _parse_dates(table: "pd.DataFrame", names: list[Any]) -> None:
-    """Turn columns of ISO dates into datetimes, each different text once: that takes a third of
-    the time."""
+    """Turn columns of ISO dates into datetimes, a slice at a time: that takes little memory."""
     import pandas as pd
-    import pyarrow as pa
 
     for name in names:
         if name not in table.columns or not isinstance(table[name], pd.Series):
             continue
-        if table[name].dtype != "str":
+        texts = table[name]
+        if texts.dtype != "str":
             continue
-        texts: Any = pa.array(table[name], pa.large_string(), from_pandas=True)
-        if isinstance(texts, pa.ChunkedArray):
-            texts = texts.combine_chunks()
-        coded = texts.dictionary_encode()
-        if len(coded.dictionary) > len(texts) // 2:
-            different = table[name]
-        else:
-            different = pd.Series(coded.dictionary.to_pylist(), dtype="str")
+        slices = range(0, len(texts), _SLICE_ROWS)
         try:
-            moments = pd.to_datetime(different, format="ISO8601")
+            parsed = [_moments(texts.iloc[start : start + _SLICE_ROWS]) for start in slices]
         except (ValueError, OverflowError):
             continue  # further down is something else: then it stays text
-        if different is not table[name] and len(different) != len(texts):
-            codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-            taken = moments.array.take(codes, allow_fill=True)
-            moments = pd.Series(taken, index=table.index)
-        table[name] = moments
+        moments = pd.concat(parsed) if parsed else texts
+        if moments.dtype != "object":  # with and without a zone, they aren't one type
+            table[name] = moments
+
+
+def _moments(texts: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Parse ISO dates, each different text once: that takes a third of the time."""
+    import pandas as pd
+    import pyarrow as pa
+
+    array: Any = pa.array(texts, pa.large_string(), from_pandas=True)
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    coded = array.dictionary_encode()
+    if len(coded.dictionary) > len(texts) // 2:
+        return pd.to_datetime(texts, format="ISO8601")
+    different = pd.Series(coded.dictionary.to_pylist(), dtype="str")
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    moments = pd.to_datetime(different, format="ISO8601").array
+    return pd.Series(moments.take(codes, allow_fill=True), index=texts.index)
 
 
 def _ungroup(table: "pd.DataFrame", found: Dialect, names: list[Any]) -> None:
