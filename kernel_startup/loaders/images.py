@@ -103,15 +103,21 @@ def load_jpeg2000(source: Source, *, mode: str | None = None) -> "PIL.Image.Imag
     return _decoded(source, lambda: PIL.Image.open(io.BytesIO(content[start:])), mode)
 
 
+#: An animation of one frame's worth of bytes can claim to be far larger: av would make it.
+_MAX_FLIC_PIXELS = 16 * 1024 * 1024
+
+
 def load_flic(source: Source, *, mode: str | None = None) -> "PIL.Image.Image":
     """Open a FLIC animation; of those that Pillow can't decode, the first frame by av."""
+    width, height = struct.unpack_from("<HH", source.head, 8)
+    _refuse_size(source, width, height)
     try:
         return load_image(source, mode=mode)
     except OSError:
         import av
 
-        width, height = struct.unpack_from("<HH", source.head, 8)
-        _refuse_size(source, width, height)
+        if width * height > _MAX_FLIC_PIXELS:
+            raise
         container: Any = av.open(io.BytesIO(source.read()), format="flic")
         with container:
             image: PIL.Image.Image = next(container.decode(video=0)).to_image()

@@ -1332,7 +1332,7 @@ _SEARCHES = (
         ("hmmsearch", "hmmscan", "hmmer"),
         _RESULTS,
         "searches:load_search",
-        r"# (?:hmmsearch|hmmscan|phmmer|jackhmmer|nhmmer|nhmmscan) :: ",
+        r"# (?:[^\n]{0,300}[\\/])?(?:hmmsearch|hmmscan|phmmer|jackhmmer|nhmmer|nhmmscan) :: ",
         r"hmm(?:search|pfam)\d? - [^\n]*\nHMMER 2",
     ),
     _text(
@@ -1382,7 +1382,8 @@ _SEARCHES = (
         ("transfac",),
         _MOTIFS,
         "searches:load_motifs",
-        r"(?:VV  [^\n]*\nXX\n//\n)?(?:[A-Z][A-Z](?:[ \t][^\n]*)?\n){1,40}?P[0O][ \t]+A[ \t]+C[ \t]+G[ \t]+T",
+        r"(?:VV  [^\n]*\nXX\n//\n)?(?:[A-Z][A-Z](?:[ \t][^\n]*)?\n){1,40}?"
+        r"P[0O][ \t]+A[ \t]+C[ \t]+G[ \t]+T",
     ),
     _text(
         "jaspar",

@@ -1,5 +1,6 @@
 """Medical imaging, biology and chemistry: real files, options, and files that lie or break off."""
 
+import contextlib
 import gzip
 import struct
 import zlib
@@ -258,3 +259,64 @@ SQ   SEQUENCE   4 AA;  456 MW;  0000000000000000 CRC64;
 //
 """
     assert [str(record.seq) for record in load(text, "upload")] == ["MGSK"]
+
+
+_FOUND = {
+    "infernal-table": (
+        "#target name         accession query name           accession mdl mdl from   mdl to seq "
+        "from   seq to strand trunc pass   gc  bias  score   E-value inc description of target\n"
+        f"#{'-' * 19} {'-' * 9} {'-' * 20} {'-' * 9} --- -------- -------- -------- -------- "
+        "------ ----- ---- ---- ----- ------ --------- --- ---------------------\n"
+        "ENA|BK006935|BK2     -         U2                   RF00004    cm        1      193    "
+        "52929    53083      +    no    1 0.34   0.1   13.5       5.9 ?   -\n"
+    ),
+    "hmmer-table": (
+        "#                                      --- full sequence ---- --- best 1 domain ---- ---\n"
+        "# target name  accession  query name accession  E-value score bias E-value score bias\n"
+        "#------------- ---------- ---------- ---------- ------- ----- ---- ------- ----- ----\n"
+        "Globin PF00042.17 made - 6e-21 74.6 0.3 9.2e-21 74.0 0.2 1.3 1 0 0 1 1 1 1 Globin\n"
+    ),
+    "exonerate": (
+        "Command line: [exonerate -m protein2dna a.fa b.fa --showcigar yes]\nHostname: [here]\n"
+        "cigar: made 0 409 . chromosome 1319275 1318048 - 2105  M 1227\n"
+        "-- completed exonerate analysis\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", _FOUND)
+def test_results_of_a_search_have_their_hits(kind: str, load: Loading, tmp_path: Any) -> None:
+    (tmp_path / "upload").write_text(_FOUND[kind])
+    assert type_of_content(tmp_path / "upload").name == kind
+    (query,) = load(_FOUND[kind], "found.out")
+    assert len(query) == 1
+    for size in range(0, len(_FOUND[kind]), 7):  # cut off anywhere
+        with contextlib.suppress(FileLoadError):
+            load(_FOUND[kind][:size], f"cut.{kind}")
+
+
+_MOTIF_FILES = {
+    "meme": (
+        "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\n"
+        "A 0.3 C 0.2 G 0.2 T 0.3 \n\nMOTIF KRP\nletter-probability matrix: alength= 4 w= 2 "
+        "nsites= 17 E= 4.1e-009 \n 0.0 0.1 0.2 0.7 \n 0.25 0.25 0.25 0.25 \n\n"
+    ),
+    "transfac": "ID  made\nP0      A      C      G      T\n01  1 2 2 0 S\n02  2 1 2 0 R\n//\n",
+    "jaspar": ">MA0001.1 made\nA  [ 1 2 ]\nC  [ 0 1 ]\nG  [ 4 0 ]\nT  [ 0 2 ]\n",
+}
+
+
+@pytest.mark.parametrize("kind", _MOTIF_FILES)
+def test_motifs_are_read(kind: str, load: Loading) -> None:
+    (motif,) = load(_MOTIF_FILES[kind], "upload")
+    assert motif.length == 2
+
+
+def test_dssp_is_a_table_of_residues(load: Loading) -> None:
+    line = "    1   17 A L              0   0  120      0, 0.0     2,-0.3     0, 0.0     0, 0.0"
+    line = f"{line:<85}{0.0:6.3f}" + "".join(f"{angle:6.1f}" for angle in (360, 360, 360, 65.7))
+    text = "==== Secondary Structure Definition by the program DSSP, made here\n"
+    table = load(f"{text}  #  RESIDUE AA STRUCTURE BP1 BP2  ACC\n{line}\n", "upload")
+    assert table[["residue", "chain", "aa", "acc", "psi"]].values.tolist() == [
+        ["17", "A", "L", 120, 65.7]
+    ]

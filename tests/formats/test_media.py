@@ -167,3 +167,9 @@ def test_gd_icc_and_other_small_pictures(load: Loading, tmp_path: Any) -> None:
     assert PIL.ImageCms.getProfileDescription(load(profile, "a.icc")).startswith("sRGB")
     with pytest.raises(FileLoadError):
         load(profile[:200], "b.icc")
+
+
+def test_flic_that_claims_to_be_huge(load: Loading) -> None:
+    head = struct.pack("<IHHHHHHI", 200, 0xAF12, 1, 4096, 36864, 8, 0, 70).ljust(128, b"\0")
+    with pytest.raises(FileLoadError):
+        load(head + struct.pack("<IHH", 72, 0xF1FA, 1).ljust(72, b"\0"), "huge.flc")
