@@ -69,6 +69,7 @@ _OPTIONS = {
     "OGR_SQLITE_LOAD_EXTENSIONS": "",
     "SQLITE_LIST_ALL_TABLES": "NO",
 }
+_LOOKED_AT_BYTES = 1 << 20
 _MAX_OSM_BYTES = 300_000_000
 
 
@@ -112,7 +113,7 @@ def load_features(
         "max_features": rows,
         "encoding": encoding,
     }
-    with _gdal():
+    with _noted(source), _gdal():
         layers = [
             (name, path, which)
             for path in _places(source, kind, suffix)
@@ -120,7 +121,7 @@ def load_features(
         ]
         if layer is not None:
             layers = _chosen(layers, layer)
-        read = {name: _read(source, path, which, reading, kind) for name, path, which in layers}
+        read = {name: _read(path, which, reading) for name, path, which in layers}
     if kind in ("osmpbf", "osm"):
         read = {name: frame for name, frame in read.items() if len(frame)} or read
     if not read:
@@ -139,6 +140,19 @@ def _gdal() -> Iterator[None]:
         yield
     finally:
         pyogrio.set_gdal_config_options(before)
+
+
+@contextmanager
+def _noted(source: Source) -> Iterator[None]:
+    """Give the user the first few of GDAL's warnings as notes."""
+    import warnings
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    said = {str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)}
+    for sentence in sorted(said)[:3]:
+        source.note(f"{source.name!r}: {sentence[:200].rstrip('.')}.")
 
 
 def _check_features(source: Source, kind: str) -> None:
@@ -226,6 +240,11 @@ def _as_gdb(directory: Path) -> Path:
 def _layers(source: Source, path: Path, driver: str) -> list[tuple[str, str | int]]:
     import pyogrio
 
+    if path.is_file():
+        # GDAL goes by content: whatever it is called, what points to other files would be followed.
+        with path.open("rb") as file:
+            if _POINTERS.search(file.read(_LOOKED_AT_BYTES)):
+                raise FileLoadError(source.name, f"{driver} that points to other files")
     names = [str(name) for name, _ in pyogrio.list_layers(path)]
     if not names:
         return []
@@ -255,20 +274,11 @@ def _chosen(
     return found
 
 
-def _read(source: Source, path: Path, layer: str | int, reading: dict[str, Any], kind: str) -> Any:
-    import warnings
-
+def _read(path: Path, layer: str | int, reading: dict[str, Any]) -> Any:
     import pyogrio
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        frame = pyogrio.read_dataframe(
-            path, layer=layer, fid_as_index=False, **{k: v for k, v in reading.items() if v}
-        )
-    said = {str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)}
-    for sentence in sorted(said)[:3]:
-        source.note(f"{source.name!r}: {sentence[:200].rstrip('.')}.")
-    return frame
+    given = {name: value for name, value in reading.items() if value}
+    return pyogrio.read_dataframe(path, layer=layer, fid_as_index=False, **given)
 
 
 # -- parts, plain JSON, and text ------------------------------------------------------------------

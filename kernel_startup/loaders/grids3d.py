@@ -40,6 +40,7 @@ _FORMATS = {
     "tetgennode": ("tetgen", ".node"),
     "tetgenele": ("tetgen", ".ele"),
 }
+_MAX_POINTS = 50_000_000
 _MAX_ARRAY_BYTES = 1 << 31
 
 
@@ -50,6 +51,7 @@ def load_grid(source: Source) -> Any:
 
     kind = type_of_source(source).name
     name, suffix = _FORMATS[kind]
+    _check_dimensions(source)
     said = io.StringIO()
     try:
         # Not `meshio.read`, which ends the process where it can't read.
@@ -71,6 +73,18 @@ def load_grid(source: Source) -> Any:
     if warned:
         source.note(f"{source.name!r}: {warned[:300]}")
     return mesh
+
+
+def _check_dimensions(source: Source) -> None:
+    """A regular grid of VTK's has as many points as it says, without a byte for them."""
+    for found in re.finditer(rb"^DIMENSIONS\s+(\d+)\s+(\d+)\s+(\d+)", source.head, re.MULTILINE):
+        points = int(found[1]) * int(found[2]) * int(found[3])
+        if points > _MAX_POINTS:
+            raise FileLoadError(
+                source.name,
+                f"a grid of {points:,} points",
+                reason="that is too much to have in memory as a mesh",
+            )
 
 
 class _Bounded:
@@ -386,7 +400,7 @@ def _dataset(file: _VtkFile, data: Any, piece: Any) -> Any:
     else:
         origin = [float(n) for n in data.get("Origin", "0 0 0").split()]
         spacing = [float(n) for n in data.get("Spacing", "1 1 1").split()]
-        if max(sizes) > 100_000_000:
+        if max(sizes) > 10_000_000:
             raise ValueError(f"an extent of {sizes}")
         for at, axis in enumerate("xyz"):
             steps = np.arange(extent[2 * at], extent[2 * at + 1] + 1)

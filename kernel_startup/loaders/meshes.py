@@ -1,5 +1,6 @@
 """Meshes: what trimesh reads, and a few small formats read here."""
 
+import importlib
 import io
 import json
 import re
@@ -37,6 +38,7 @@ def load_mesh(source: Source, *, process: bool | None = None, force: str | None 
     check = _CHECKS.get(kind)
     if check is not None:
         check(source, content)
+    _find_late_readers(kind)
     loaded: Any = trimesh.load(
         io.BytesIO(content),
         file_type=kind,
@@ -46,6 +48,25 @@ def load_mesh(source: Source, *, process: bool | None = None, force: str | None 
     )
     _refuse_empty(source, loaded)
     return loaded
+
+
+def _find_late_readers(kind: str) -> None:
+    """Have trimesh look again for a package that was installed after trimesh was imported."""
+    from trimesh.exceptions import ExceptionWrapper
+    from trimesh.exchange import load as registry
+
+    module = _LATE.get(kind)
+    if module is not None and isinstance(registry.mesh_loaders.get(kind), ExceptionWrapper):
+        reader = importlib.reload(importlib.import_module(f"trimesh.exchange.{module[0]}"))
+        registry.mesh_loaders.update(getattr(reader, module[1]))
+
+
+_LATE = {
+    "dae": ("dae", "_collada_loaders"),
+    "zae": ("dae", "_collada_loaders"),
+    "3mf": ("threemf", "_three_loaders"),
+    "3dxml": ("threedxml", "_threedxml_loaders"),
+}
 
 
 def _refuse_empty(source: Source, loaded: Any) -> None:

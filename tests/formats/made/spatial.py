@@ -546,7 +546,9 @@ def _sqlite(script: str, application: int = 0) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "made"
         connection = sqlite3.connect(path)
-        connection.executescript(f"PRAGMA application_id = {application};{script}")
+        connection.executescript(
+            f"PRAGMA application_id = {application}; PRAGMA user_version = 10300; {script}"
+        )
         connection.commit()
         connection.close()
         return path.read_bytes()
