@@ -277,6 +277,10 @@ def crc32c(content: bytes) -> int:
 # -- grids ---------------------------------------------------------------------------------------
 
 
+#: How far into a file of PyTables pandas' mark is looked for.
+_MAX_SEARCHED = 8 << 20
+
+
 def _hdf5_kind(source: Source, extensions: Sequence[str], *marks: bytes) -> bool:
     """By what an HDF5 file's first objects are called, or else by its name."""
     return _named(source, *extensions) or any(mark in source.head for mark in marks)
@@ -303,7 +307,13 @@ def is_keras_weights(source: Source) -> bool:
 
 
 def is_pandas_store(source: Source) -> bool:
-    return b"pandas_type" in source.head and b"PYTABLES" in source.head
+    if b"PYTABLES" not in source.head:
+        return False
+    if b"pandas_type" in source.head:
+        return True
+    # What pandas says of a table lies behind the table's first rows.
+    with source.open() as file:
+        return b"pandas_type" in file.read(_MAX_SEARCHED)
 
 
 def is_nwb(source: Source) -> bool:

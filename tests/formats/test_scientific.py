@@ -2,9 +2,13 @@
 
 import io
 import json
+import math
+import os
 import pickle
+import signal
 import sqlite3
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +17,12 @@ from typing import Any
 import pytest
 
 from kernel_startup.errors import FileLoadError
+from kernel_startup.loaders.guarded import read_in_child
 from kernel_startup.recognition import type_of_content
+from kernel_startup.source import Source
 from kernel_startup.types import TYPES, type_of_name
 from tests.formats.made.scientific import MADE, by_path, edf, is_cities
-from tests.formats.uploads import Loading, Sample, samples
+from tests.formats.uploads import SAMPLES, Loading, Sample, samples
 
 FOLDERS = ("columnar", "stats", "database", "matlab", "netcdf", "hdf", "astro", "pickle")
 #: What is a program's text has no marks of its own.
@@ -306,3 +312,67 @@ def test_pickle_of_old_strings(load: Loading) -> None:
     content = pickle.dumps({"a": 1}, protocol=0)
     assert load(content, "upload") == {"a": 1}
     assert load(b"\x80\x02U\x01\xe9.", "old.pkl") == "\xe9"
+
+
+def test_reader_in_a_child_hands_over_what_it_returns_and_raises(tmp_path: Path) -> None:
+    with _source(tmp_path) as source:
+        assert read_in_child(source, sorted, [2, 1], reverse=False) == [1, 2]
+        with pytest.raises(ValueError, match="invalid literal"):
+            read_in_child(source, int, "x")
+
+
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "signal 11"),
+        (lambda: time.sleep(60), "more than [01] s"),
+        (lambda: bytes(4 << 30), "more than 1 GiB"),
+    ],
+    ids=["crash", "hang", "memory"],
+)
+def test_reader_in_a_child_may_die(read: Callable[[], Any], says: str, tmp_path: Path) -> None:
+    with _source(tmp_path) as source, pytest.raises((FileLoadError, MemoryError), match=says):
+        read_in_child(source, read, max_bytes=1 << 30, max_s=0.5)
+
+
+def _source(tmp_path: Path) -> Source:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"a")
+    return Source(path)
+
+
+def test_genepix_type_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_text('ATF\t1.0\n2\t2\n"AcquisitionMode=Gap Free"\n"Comment="\n"a"\t"b"\n1\t2\n')
+    assert type_of_content(path, "upload").name == "atf"
+    path.write_text('ATF\t1.0\n1\t2\n"Type=GenePix Results 3"\n"Block"\t"ID"\n1\t2\n')
+    assert type_of_content(path, "upload").name == "gpr"
+
+
+def test_nasa_cdf(load: Loading, on_demand: Callable[..., None], tmp_path: Path) -> None:
+    on_demand(*TYPES["nasa-cdf"].requires)
+    from cdflib.cdfwrite import CDF
+
+    written = CDF(str(tmp_path / "a.cdf"), cdf_spec={"Compressed": 0})
+    told = {"Variable": "v", "Data_Type": 45, "Num_Elements": 1, "Rec_Vary": True, "Dim_Sizes": []}
+    written.write_var(told, var_data=[1.0, 2.0, 3.0])
+    written.close()
+    content = (tmp_path / "a.cdf").read_bytes()
+    assert load(content, "a.cdf")["v"].tolist() == [1, 2, 3]
+    with pytest.raises(FileLoadError):
+        load(content[:300], "a.cdf")
+
+
+def test_grib_messages_of_unknown_parameters_are_told_apart(
+    load: Loading, on_demand: Callable[..., None]
+) -> None:
+    on_demand(*TYPES["grib"].requires)
+    path = SAMPLES / "netcdf" / "GLDAS_CLM10SUBP_3H.A19790202.0000.001.grb"
+    if not path.exists():
+        pytest.skip("no samples here")
+    dataset = load(path.read_bytes(), path.name)
+    assert dataset.sizes["latitude"] == 150 and dataset.sizes["longitude"] == 360
+    messages = sum(math.prod(array.shape) for array in dataset.data_vars.values()) / 54_000
+    assert messages == 40
+    assert {"unknown_131", "unknown_138", "unknown_204"} <= {*dataset.data_vars}
+    assert not any(array.isnull().all() for array in dataset.data_vars.values())
