@@ -194,7 +194,7 @@ def _told(value: Any) -> str:
     kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
     if kind in ("pandas.DataFrame", "geopandas.GeoDataFrame"):
         return _table(value)
-    if isinstance(value, str):
+    if type(value) is str:
         return _text(value)
     if isinstance(value, bytes):
         return f"{len(value):,} bytes that begin with {value[:16]!r}"
@@ -206,11 +206,29 @@ def _told(value: Any) -> str:
         frames = getattr(value, "n_frames", 1)
         moving = f", {frames:,} frames" if frames > 1 else ""
         return f"{value.width} x {value.height} pixels, {value.mode}{moving}"
+    if kind == "kernel_startup.FileInfo":
+        return str(value)
+    if kind.startswith("kernel_startup.") and not hasattr(value, "sql"):
+        return _own(value)
+    if kind == "fontTools.TTFont":
+        return f"font {value['name'].getDebugName(4)!r}, {len(value.getGlyphOrder()):,} glyphs"
     if isinstance(value, Mapping):
         return _mapping(value)
     if isinstance(value, list):
         return _list(value)
     return f"{type(value).__name__}: {_brief(value, _TEXT_CHARS)}"
+
+
+def _own(value: Any) -> str:
+    """An object of ours: it says itself what it is, and some have a text."""
+    said = _cut(repr(value), MOST_CHARS - _TEXT_CHARS - 100)
+    if isinstance(value, Mapping) and "\n" not in said:
+        said = f"{said}\n{_mapping(value)}"
+    text = value if isinstance(value, str) else getattr(value, "text", None)
+    if not isinstance(text, str) or not text.strip():
+        return said
+    start = _brief(text, _TEXT_CHARS)
+    return start if said.startswith(("'", '"')) else f"{said}\nbeginning: {start}"
 
 
 def _table(table: Any) -> str:
