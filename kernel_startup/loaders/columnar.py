@@ -63,9 +63,7 @@ def load_feather(
         return (table if nrows is None else table.slice(0, nrows)).to_pandas()
 
 
-def load_orc(
-    source: Source, *, columns: list[str] | None = None, nrows: int | None = None
-) -> Any:
+def load_orc(source: Source, *, columns: list[str] | None = None, nrows: int | None = None) -> Any:
     """Read ORC to a DataFrame; only the columns asked for are read from disk."""
     import pyarrow as pa
     import pyarrow.orc
@@ -88,9 +86,7 @@ def load_orc(
     return pa.Table.from_batches(stripes).slice(0, nrows).to_pandas()
 
 
-def load_avro(
-    source: Source, *, columns: list[str] | None = None, nrows: int | None = None
-) -> Any:
+def load_avro(source: Source, *, columns: list[str] | None = None, nrows: int | None = None) -> Any:
     """Read Avro records to a DataFrame; values that aren't records are one column, "value"."""
     from itertools import islice
 

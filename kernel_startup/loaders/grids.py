@@ -9,8 +9,9 @@ from kernel_startup.loaders.guarded import read_in_child
 from kernel_startup.source import Source
 
 _MAX_BYTES = 4 << 30
-#: How long reading NASA's CDF may take.
-_CDF_S = 60
+#: How long reading NASA's CDF may take: so long, and a second for so much of it.
+_CDF_S = 15
+_CDF_BYTES_PER_S = 2 << 20
 
 
 def load_hdf5(source: Source) -> Any:
@@ -82,8 +83,15 @@ def load_cdf(source: Source) -> dict[str, Any]:
     import cdflib  # noqa: F401
 
     path = str(source.as_path(".cdf"))
+    size = source.size_bytes
     found, notes = read_in_child(
-        source, _read_cdf, path, source.name, source.size_bytes, max_bytes=_MAX_BYTES, max_s=_CDF_S
+        source,
+        _read_cdf,
+        path,
+        source.name,
+        size,
+        max_bytes=min((1 << 30) + 100 * size, _MAX_BYTES),
+        max_s=_CDF_S + size / _CDF_BYTES_PER_S,
     )
     for note in notes:
         source.note(note)
