@@ -202,7 +202,7 @@ def _analyze_facts(source: Source) -> dict[str, object]:
 
 def load_par(source: Source) -> Any:
     """Open Philips' pair of .par and .rec; get_fdata() reads it."""
-    import nibabel
+    import nibabel.parrec
 
     header, image = _pair(source, ("par",), ("rec",))
     if header is None or image is None:
