@@ -269,7 +269,10 @@ def _mail_fields(head: bytes) -> dict[bytes, bytes]:
 
 def is_mail(source: Source) -> bool:
     """A message: it begins with header fields, three of which every message has."""
-    fields = _mail_fields(source.head)
+    head = source.head
+    if head.startswith(b"From ") and source.name.lower().endswith((".eml", ".email")):
+        head = head.partition(b"\n")[2]  # one that was taken out of a mailbox
+    fields = _mail_fields(head)
     known = _MAIL_FIELDS.intersection(fields)
     return (len(known) >= 3 and not _SURE_FIELDS.isdisjoint(known)) or (
         len(known) >= 4 and b"from" in known

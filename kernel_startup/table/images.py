@@ -261,6 +261,14 @@ TYPES = (
         loader="images:load_profile",
     ),
     _image(
+        "jbig2",
+        "JBIG2 image",
+        ("jb2", "jbig2"),
+        starts(b"\x97JB2\r\n\x1a\n"),
+        object="FileInfo",
+        loader="described:load_info",
+    ),
+    _image(
         "mie",
         "Metadata of MIE",
         ("mie",),

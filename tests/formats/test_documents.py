@@ -330,3 +330,10 @@ def test_iwork_by_its_members(
         for member in members:
             archive.writestr(member, b"")
     assert type_of_content(tmp_path / name).name == expected
+
+
+def test_mail_that_was_taken_out_of_a_mailbox(load: Loading) -> None:
+    text = "From a@b.org Wed Jul 20 17:35:09 2016\nReceived: from c\nFrom: a@b.org\n"
+    text += "To: d@e.org\nSubject: One\nDate: Wed, 20 Jul 2016 17:35:09 +0000\n\nHello\n"
+    assert load(text, "one.eml")["subject"] == "One"
+    assert len(load(text, "one.mbox")) == 1

@@ -173,3 +173,7 @@ def test_flic_that_claims_to_be_huge(load: Loading) -> None:
     head = struct.pack("<IHHHHHHI", 200, 0xAF12, 1, 4096, 36864, 8, 0, 70).ljust(128, b"\0")
     with pytest.raises(FileLoadError):
         load(head + struct.pack("<IHH", 72, 0xF1FA, 1).ljust(72, b"\0"), "huge.flc")
+
+
+def test_jbig2_is_named(load: Loading) -> None:
+    assert load(b"\x97JB2\r\n\x1a\n\1\0\0\0\1" + bytes(40), "upload").type == "jbig2"

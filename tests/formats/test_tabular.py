@@ -281,3 +281,10 @@ def test_lying_names_do_no_harm(one: Any, load: Loading) -> None:
             load(content, name)
         except FileLoadError as error:
             assert str(error)
+
+
+def test_table_of_samples_that_is_called_txt(load: Loading) -> None:
+    names = ["Sample", "Term REF", "Label", "Term REF", "Unit", "Term REF"]
+    rows = [[f"s{n}", "OBI", "biotin", "CHEBI", "hour", "UO"] for n in range(5)]
+    text = "\n".join("\t".join(f'"{cell}"' for cell in row) for row in [names, *rows])
+    assert load(text, "a_transcriptome.txt").shape == (5, 6)
