@@ -11,6 +11,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_joblib(load: Loading, on_demand: Callable[..., None]) -> None:
 
     stored = {"a": np.array([1.5, 2.5])}
     for compress in (0, 3):
-        content = by_path(lambda path, c=compress: joblib.dump(stored, path, c), ".joblib")
+        content = by_path(partial(joblib.dump, stored, compress=compress), ".joblib")
         assert load(content, "a.joblib")["a"].tolist() == [1.5, 2.5]
 
 
