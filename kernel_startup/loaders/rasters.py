@@ -257,6 +257,10 @@ def load_flat(source: Source) -> Any:
     """Map a raw grid into memory as its header says; either of the two may be given."""
     import numpy as np
 
+    if _is_header(source) and _raw_of(source) is None:
+        text = source.head.decode("utf-8", errors="replace")
+        facts = {name: value[:200] for name, value in _read_header(text).items()}
+        return source_info(source, {**facts}, "Its grid isn't among the files: upload it as well.")
     header_path, raw = _header_and_raw(source)
     header = _read_header(header_path.read_text(encoding="utf-8", errors="replace")[:1_000_000])
     shape, order, kind, skip = _layout(header, raw)
@@ -282,9 +286,12 @@ def load_flat(source: Source) -> Any:
     return _grid(cells, x, y, **{name.replace(" ", "_"): value for name, value in kept.items()})
 
 
+def _is_header(source: Source) -> bool:
+    return source.name.lower().endswith((".hdr", ".sgrd")) or source.head.startswith(b"ENVI")
+
+
 def _header_and_raw(source: Source) -> tuple[Path, Path]:
-    name = source.name.lower()
-    if name.endswith((".hdr", ".sgrd")) or source.head.startswith(b"ENVI"):
+    if _is_header(source):
         raw = _raw_of(source)
         if raw is None:
             raise FileLoadError(

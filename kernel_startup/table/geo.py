@@ -250,7 +250,7 @@ _VECTORS = (
         "mapinfotab",
         "MapInfo table",
         "tab",
-        patterns=(r"(?i:!table\s*+\n\s*+!version)",),
+        patterns=(r"(?i:!table[ \t\r]*+\n\s*+!version)",),
         is_text=True,
     ),
     _vector(
@@ -258,7 +258,8 @@ _VECTORS = (
         "MapInfo interchange",
         "mif",
         patterns=(
-            r"(?i:version\s++\d++\s*+\n\s*+(?:charset|delimiter|coordsys|columns|unique|index))",
+            r"(?i:version\s++\d++[ \t\r]*+\n\s*+"
+            r"(?:charset|delimiter|coordsys|columns|unique|index))",
         ),
         is_text=True,
     ),
@@ -391,7 +392,7 @@ _TRACKS = (
         "osmpoly",
         "Osmosis polygon",
         "poly",
-        r"[^\n]{1,80}\n[^\n]{1,40}\n\s++[-+\d.Ee]++\s++[-+\d.Ee]++\s*+\n[\s\S]*^END",
+        r"[^\n]{1,80}\n[^\n]{1,40}\n\s++[-+\d.Ee]++\s++[-+\d.Ee]++[ \t\r]*+\n[\s\S]*^END",
     ),
     _info("mapsource", "MapSource database", "gdb", signatures=starts(b"MsRcd\0", b"MsRcf\0")),
     _info("garminimg", "Garmin map", "img", signatures=at(16, b"DSKIMG\0")),
@@ -475,8 +476,8 @@ _GRIDS = (
         "ENVI header",
         "hdr",
         "load_flat",
-        object="xarray.DataArray (band, y, x)",
-        patterns=(r"ENVI\s*+\n",),
+        object="xarray.DataArray (band, y, x); FileInfo if the grid is missing",
+        patterns=(r"ENVI[ \t\r]*+\n",),
         is_text=True,
     ),
     _grid(
@@ -484,7 +485,7 @@ _GRIDS = (
         "Esri raster header",
         "hdr",
         "load_flat",
-        object="xarray.DataArray (band, y, x)",
+        object="xarray.DataArray (band, y, x); FileInfo if the grid is missing",
         patterns=(rf"(?i:(?:{_HDR_WORDS})[ \t]++\w++[ \t]*+\r?\n\s*+(?:{_HDR_WORDS})\s)",),
         is_text=True,
     ),

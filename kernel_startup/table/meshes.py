@@ -695,7 +695,7 @@ _DESCRIBED = (
         "x_b xmt_bin",
         check="spatial:is_parasolid_binary",
     ),
-    _text("sat", "ACIS model, text", "sat", r"\d{3,8} \d+ \d+ \d+\s*+\r?\n\d+ [^\n]*ACIS"),
+    _text("sat", "ACIS model, text", "sat", r"\d{3,8} \d+ \d+ \d+[ \t\r]*+\n\d+ [^\n]*ACIS"),
     _cad(
         "sab", "ACIS model, binary", "sab", signatures=starts(b"ACIS BinaryFile", b"ASM BinaryFile")
     ),
@@ -806,7 +806,7 @@ _DESCRIBED = (
         r"(?:G04[^*]{0,500}\*\s*+)*+%(?:FS[LT][AI]|MO(?:IN|MM)\*|TF\.|ADD)",
         mime_type="application/vnd.gerber",
     ),
-    _text("excellon", "Excellon drill file", "drl xln", r"M48\s*+[\r\n]"),
+    _text("excellon", "Excellon drill file", "drl xln", r"M48[ \t]*+[\r\n]"),
     _text(
         "urdf",
         "Robot description",
