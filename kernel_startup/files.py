@@ -93,25 +93,29 @@ FILES = Files(FILES_ROOT)
 def load_file(file_id: str, *, as_: As = "auto", **options: Any) -> Any:
     """Load one of the user's files as the object that suits its type.
 
-    What the file is gets decided by its content, its name only helps. What comes back:
+    What the file is gets decided by its content, its name only helps; a compression around it
+    (gz, bz2, xz, zst, ...) is looked through. What comes back, by family:
 
-    - csv, tsv (also .gz): pandas.DataFrame. Encoding, delimiter, header, decimal comma and
-      thousands separators are found out; ids with leading zeros stay text; columns of ISO dates
-      become datetimes; lines with too many fields are left out, with a warning that counts them.
-    - xlsx, xlsm, xlsb, xls, ods: pandas.DataFrame; with several sheets a dict of them by name.
-    - json: a list of records becomes a pandas.DataFrame, anything else is the dict, list or value.
-    - jsonl, ndjson: pandas.DataFrame.
-    - parquet, feather, arrow: pandas.DataFrame.
-    - png, jpg, gif, bmp, webp, tiff, ico: PIL.Image.Image.
-    - txt, md, log, source code and other plain text: str.
+    - tables (csv, xlsx, parquet, json records, sas, ...): pandas.DataFrame; several sheets or
+      tables a dict of them by name. Ids with leading zeros stay text.
+    - text and source code: str; other json, yaml, toml: the dict, list or value.
+    - images: PIL.Image.Image; scientific, medical, spatial and media files: what their libraries
+      give.
+    - archives (zip, tar, 7z, iso, ...): an Archive, a Mapping of member name -> Member with load(),
+      read() and extract().
+    - what nothing reads: a FileInfo with what its header tells.
+
+    `describe_file(id)` tells in words what a file is and holds, without loading all of it;
+    docs/file-types.md has the whole table.
 
     Args:
         file_id: The file's id as listed by `FILES`. Its exact name does, if only one file has it.
         as_: "auto" for the above; "text" for a str; "bytes" for the content as it is stored; "path"
             for the path, to open it yourself.
-        **options: Depending on the type: encoding=, sep= or delimiter=, header=, nrows=, columns=
-            (a list of names), sheet_name= (a name, a number from 0, a list), mode= (images). All
-            others go to pandas' reader of that type, for example dtype=, skiprows=, parse_dates=.
+        **options: member= loads one member of an archive ("data/x.csv"; "inner.zip!/x.csv" leads
+            through archives), password= opens what is encrypted. Others depend on the type, for
+            example encoding=, sep=, header=, nrows=, columns=, sheet_name=; what a library's
+            reader takes beyond them is passed on (dtype=, skiprows=, parse_dates=).
 
     Returns:
         The object.
@@ -125,6 +129,7 @@ def load_file(file_id: str, *, as_: As = "auto", **options: Any) -> Any:
         >>> df = load_file("k3x9", nrows=1000)
         >>> df = load_file("k3x9", encoding="cp1252", sep=";", dtype={"zip": str})
         >>> sales = load_file("w7d2", sheet_name="2024")
+        >>> inner = load_file("z4q8", member="data/x.csv", password="secret")
         >>> raw = load_file("p5m1", as_="bytes")
     """
     __tracebackhide__ = True

@@ -1,5 +1,6 @@
 """A user's file opened for loading: its bytes, looked at through a compression around them."""
 
+import atexit
 import io
 import itertools
 import os
@@ -23,7 +24,33 @@ _MAX_COMPRESSIONS = 3
 #: What is unpacked in memory; more goes to a temporary file.
 _MAX_IN_MEMORY = 8 * 1024 * 1024
 
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+def kept_directory() -> Path:
+    """Make a directory for as long as this process lives: what is read lazily needs its file.
+
+    A process forked from it leaves the directory alone when it ends.
+    """
+    directory = tempfile.mkdtemp(prefix="load_file-")
+    atexit.register(_remove, directory, os.getpid())
+    return Path(directory)
+
+
+def _remove(directory: str, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Kept(list[tempfile.TemporaryDirectory[str]]):
+    """Directories that other modules made, to be kept like `kept_directory`."""
+
+    def append(self, directory: tempfile.TemporaryDirectory[str]) -> None:
+        """Keep one. Its own finalizer would warn, and run in forked processes as well."""
+        super().append(directory)
+        getattr(directory, "_finalizer").detach()  # noqa: B009
+        atexit.register(_remove, directory.name, os.getpid())
+
+
+_KEPT = _Kept()
 
 
 class Source:
@@ -133,9 +160,7 @@ class Source:
         """
         if self.compression is None and self.path.name.lower().endswith(suffix):
             return self.path
-        directory = tempfile.TemporaryDirectory(prefix="load_file-")
-        _KEPT.append(directory)  # what is read lazily needs it for as long as the kernel lives
-        place = Path(directory.name) / f"file{suffix}"
+        place = kept_directory() / f"file{suffix}"
         if self.compression is None:
             place.symlink_to(self.path.absolute())
         else:

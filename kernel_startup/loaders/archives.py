@@ -3,7 +3,6 @@
 import difflib
 import os
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from kernel_startup.filetype import FileType
 from kernel_startup.loaders.described import source_info
 from kernel_startup.loaders.unpacking import ArchiveError, Contents, Member
 from kernel_startup.recognition import type_of_source
-from kernel_startup.source import MAX_UNPACKED_BYTES, Source
+from kernel_startup.source import MAX_UNPACKED_BYTES, Source, kept_directory
 from kernel_startup.types import safe_name
 
 #: Members listed; an archive may have millions.
@@ -52,8 +51,6 @@ _BROKEN = (
     *(struct.error, ValueError, LookupError, OverflowError, EOFError, OSError, RecursionError),
     *(zlib.error, BrokenStream, MemoryError, ArithmeticError),
 )
-
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class Archive(Mapping[str, Member]):
@@ -381,9 +378,7 @@ def _open(path: str, password: str | None) -> Archive:
 
 
 def _keep(archive: Archive, member: Member) -> tuple[Path, list[Path]]:
-    directory = tempfile.TemporaryDirectory(prefix="load_file-")
-    _KEPT.append(directory)  # what is read lazily needs it for as long as the kernel lives
-    root = Path(directory.name)
+    root = kept_directory()
     place = root / safe_name(os.path.basename(member.name.rstrip("/")))
     archive._write(member, place, None, MAX_UNPACKED_BYTES)
     siblings = []
