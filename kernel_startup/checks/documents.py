@@ -150,12 +150,17 @@ def _inner(content: bytes) -> list[tuple[int, int, int]]:
 
 
 _SIGNED_DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"
+#: Compressed and timestamped data, of RFC 3274 and RFC 5544.
+_CMS_KINDS = tuple(
+    b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01" + kind for kind in (b"\x09", b"\x1f")
+)
 
 
 def is_pkcs7(source: Source) -> bool:
-    """A message that is signed or encrypted: an object identifier of PKCS #7 begins it."""
+    """A message that is signed, encrypted, compressed or timestamped: its identifier begins it."""
     _, place, _ = _der(source.head)
-    return _is_one_sequence(source) and source.head.startswith(_SIGNED_DATA, place)
+    kinds = (_SIGNED_DATA, *_CMS_KINDS)
+    return _is_one_sequence(source) and source.head.startswith(kinds, place)
 
 
 def is_provisioning(source: Source) -> bool:

@@ -220,11 +220,16 @@ def _raw(makes: tuple[bytes, ...], *extensions: str) -> Callable[[Source], bool]
     """A check of a camera's TIFF: its maker's name, and a name or tags that ordinary ones lack."""
 
     def check(source: Source) -> bool:
-        tags = _tiff_tags(source)
+        named = source.name.lower().endswith(extensions)
+        try:
+            tags = _tiff_tags(source)
+        except (struct.error, OSError, OverflowError, ValueError):
+            return named  # cut off before its directory: nothing speaks against the name
         make = tags.get(271, b"").upper()
+        if named and not make and 50706 not in tags:
+            return True
         if 50706 in tags or not any(name in make for name in makes):
             return False
-        named = source.name.lower().endswith(extensions)
         packed = tags.get(259, b"")[:2].strip(b"\0")
         return named or (330 in tags and 254 in tags) or packed in (b"\xff\x7f", b"\xff\xff")
 

@@ -594,7 +594,10 @@ def load_pkcs7(source: Source) -> Any:
     return source_info(source, facts, "openssl cms -verify checks it.")
 
 
-_KINDS = {1: "data", 2: "signedData", 3: "envelopedData", 5: "digestedData", 6: "encryptedData"}
+_KINDS = {
+    **{1: "data", 2: "signedData", 3: "envelopedData", 5: "digestedData", 6: "encryptedData"},
+    **{9: "compressedData", 31: "timestampedData"},
+}
 
 
 def _signed_facts(content: bytes) -> dict[str, object]:

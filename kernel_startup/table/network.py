@@ -161,13 +161,17 @@ TYPES: tuple[FileType, ...] = (
     _row(
         "p7m",
         "PKCS #7 message or certificates",
-        ("p7m", "p7s", "p7b", "p7c", "p7"),
+        ("p7m", "p7s", "p7b", "p7c", "p7", "p7z", "tsd"),
         "application/pkcs7-mime",
         "network:load_pkcs7",
         "FileInfo; list of cryptography.x509.Certificate of one that has nothing else in it",
         family=_KEYS,
-        signatures=starts(b"\x30\x81", b"\x30\x82", b"\x30\x83", b"\x30\x84", b"\x30\x80"),
-        contains=(_PKCS7,),
+        signatures=(
+            *starts(b"\x30\x81", b"\x30\x82", b"\x30\x83", b"\x30\x84", b"\x30\x80"),
+            # One under 128 bytes has its length in one.
+            ((0, b"\x30"), (2, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07")),
+            ((0, b"\x30"), (2, b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01")),
+        ),
         check="is_pkcs7",
         requires=_CRYPTOGRAPHY,
     ),

@@ -337,3 +337,22 @@ def test_mail_that_was_taken_out_of_a_mailbox(load: Loading) -> None:
     text += "To: d@e.org\nSubject: One\nDate: Wed, 20 Jul 2016 17:35:09 +0000\n\nHello\n"
     assert load(text, "one.eml")["subject"] == "One"
     assert len(load(text, "one.mbox")) == 1
+
+
+@pytest.mark.parametrize(
+    ("identifier", "kind"),
+    [
+        ("2a864886f70d010705", "digestedData"),
+        ("2a864886f70d010910010" + "9", "compressedData"),
+        ("2a864886f70d010910011f", "timestampedData"),
+    ],
+)
+def test_short_cms(
+    load: Loading, on_demand: Callable[..., None], identifier: str, kind: str
+) -> None:
+    on_demand(*TYPES["p7m"].requires)
+    oid = bytes.fromhex(identifier)
+    inner = bytes([6, len(oid)]) + oid + b"\xa0\x02\x30\x00"
+    place = load.files[load.add(bytes([0x30, len(inner)]) + inner, "upload")]
+    assert type_of_content(place).name == "p7m"
+    assert load.by_id("f1").facts["kind"] == kind

@@ -177,3 +177,11 @@ def test_flic_that_claims_to_be_huge(load: Loading) -> None:
 
 def test_jbig2_is_named(load: Loading) -> None:
     assert load(b"\x97JB2\r\n\x1a\n\1\0\0\0\1" + bytes(40), "upload").type == "jbig2"
+
+
+@pytest.mark.parametrize("place", [8, 0x01723D30])
+def test_raw_without_a_maker_is_what_it_is_called(load: Loading, place: int) -> None:
+    content = struct.pack("<2sHIHHHIII", b"II", 42, place, 1, 256, 4, 1, 64, 0) + bytes(90)
+    for name in ("nef", "arw", "pef"):
+        file_id = load.add(content, f"cut.{name}")
+        assert type_of_content(load.files[file_id]).name == name
