@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import struct
 import tarfile
 import warnings
@@ -21,7 +22,8 @@ from kernel_startup.errors import FileLoadError, FileNotKnown
 from kernel_startup.fileinfo import FileInfo
 from kernel_startup.recognition import type_of_content
 from kernel_startup.source import Source
-from tests.formats.uploads import Loading, Sample, samples
+from tests.formats.made.archives import MADE
+from tests.formats.uploads import Loading, Made, Sample, samples
 
 _CSV = "a,b\n1,2\n3,4\n"
 
@@ -95,7 +97,7 @@ def test_member_of_what_has_none(load: Loading) -> None:
 
 def test_encrypted_member_needs_the_password(load: Loading, on_demand: Callable[..., None]) -> None:
     on_demand("pyzipper")
-    import pyzipper
+    import pyzipper  # type: ignore[import-not-found, unused-ignore]
 
     buffer = io.BytesIO()
     with pyzipper.AESZipFile(buffer, "w", encryption=pyzipper.WZ_AES) as archive:
@@ -240,3 +242,43 @@ def test_gzipped_zeros_are_refused(load: Loading, tmp_path: Path) -> None:
     content = b"".join(packer.compress(piece) for _ in range(600)) + packer.flush()
     with pytest.raises(FileLoadError, match="unpack"):
         load(content, "x.bin.gz")
+
+
+def test_more_members_than_are_listed(load: Loading) -> None:
+    header = b"x/".ljust(16) + b"0".ljust(32) + b"0".ljust(10) + b"`\n"
+    archive = load(b"!<arch>\n" + header * 100_001, "a.a")
+    assert len(archive.members) == 100_000
+    assert any("not all" in note for note in load.notes)
+
+
+def test_members_that_overlap_are_read_one_at_a_time(load: Loading) -> None:
+    content = _zip({"a": bytes(1 << 20)})
+    at = content.index(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    entry = content[at:end]
+    count = 1000
+    tail = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, count, count, len(entry) * count, at, 0)
+    archive = load(content[:at] + entry * count + tail, "a.zip")
+    assert len(archive.read("a")) == 1 << 20
+
+
+def test_extraction_stops_at_its_limit(load: Loading, tmp_path: Path) -> None:
+    archive = load(_zip({"a": bytes(1 << 20), "b": bytes(1 << 20)}), "a.zip")
+    with pytest.raises(FileLoadError, match="unpacks to more"):
+        archive.extract(directory=tmp_path / "out", limit_bytes=(1 << 20) + 10)
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: made.filename)
+def test_members_of_damaged_archives_are_read_or_refused(made: Made, load: Loading) -> None:
+    content = made.make()
+    chance = random.Random(made.filename)
+    for _ in range(8):
+        damaged = bytearray(content)
+        for _ in range(3):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        try:
+            archive = load(bytes(damaged), made.filename)
+            for name in getattr(archive, "members", ()):
+                archive.read(name.name)
+        except (FileLoadError, FileNotKnown):
+            pass
