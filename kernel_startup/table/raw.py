@@ -30,7 +30,14 @@ TYPES = (
     _raw("cr2", "Canon", ("cr2",), (((0, b"II*\0"), (8, b"CR\2")),)),
     _raw("cr3", "Canon", ("cr3",), at(4, b"ftypcrx ")),
     _raw("crw", "Canon", ("crw",), (((0, b"II"), (6, b"HEAPCCDR")),)),
-    _raw("dng", "Adobe", ("dng", "gpr"), check="media:is_dng"),
+    # DNG 1.6 may be written as BigTIFF.
+    _raw(
+        "dng",
+        "Adobe",
+        ("dng", "gpr"),
+        (*_TIFF, *starts(b"II\x2b\0\x08\0", b"MM\0\x2b\0\x08")),
+        check="media:is_dng",
+    ),
     _raw("nef", "Nikon", ("nef", "nrw"), check="media:is_nef"),
     _raw("arw", "Sony", ("arw", "srf", "sr2"), check="media:is_arw"),
     _raw("pef", "Pentax", ("pef", "ptx"), check="media:is_pef"),

@@ -185,3 +185,10 @@ def test_raw_without_a_maker_is_what_it_is_called(load: Loading, place: int) -> 
     for name in ("nef", "arw", "pef"):
         file_id = load.add(content, f"cut.{name}")
         assert type_of_content(load.files[file_id]).name == name
+
+
+def test_dng_as_big_tiff(load: Loading) -> None:
+    directory = struct.pack("<QHHQ8s", 1, 50706, 1, 4, b"\1\7\0\0")
+    content = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) + directory + bytes(8)
+    for name in ("a.dng", "upload"):
+        assert type_of_content(load.files[load.add(content, name)]).name == "dng"
