@@ -1,6 +1,7 @@
 """Archives: a listing whose members load as if they had been uploaded, each only when asked for."""
 
 import difflib
+import functools
 import os
 import struct
 import warnings
@@ -74,6 +75,8 @@ class Archive(Mapping[str, Member]):
         self._title = file_type.title
         self._password = password
         self._reader = _find_reader(file_type)
+        if file_type.name == "7z":  # its listing may be encrypted as well
+            self._reader = functools.partial(self._reader, password=password)
         with self._reading() as file:
             self._contents = self._reader(file, MAX_MEMBERS)
         self.facts = self._contents.facts

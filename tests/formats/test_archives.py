@@ -269,7 +269,11 @@ def test_extraction_stops_at_its_limit(load: Loading, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", MADE, ids=lambda made: made.filename)
-def test_members_of_damaged_archives_are_read_or_refused(made: Made, load: Loading) -> None:
+def test_members_of_damaged_archives_are_read_or_refused(
+    made: Made, load: Loading, on_demand: Callable[..., None]
+) -> None:
+    if made.requires:
+        on_demand(*made.requires)
     content = made.make()
     chance = random.Random(made.filename)
     for _ in range(8):
@@ -282,3 +286,19 @@ def test_members_of_damaged_archives_are_read_or_refused(made: Made, load: Loadi
                 archive.read(name.name)
         except (FileLoadError, FileNotKnown):
             pass
+
+
+def test_7z_with_an_encrypted_listing(load: Loading, on_demand: Callable[..., None]) -> None:
+    on_demand("py7zr>=1")
+    import py7zr  # type: ignore[import-not-found, unused-ignore]
+
+    for hidden in (False, True):
+        buffer = io.BytesIO()
+        with py7zr.SevenZipFile(
+            buffer, "w", password="secret", header_encryption=hidden
+        ) as archive:
+            archive.writestr(_CSV, "x.csv")
+        content = buffer.getvalue()
+        with pytest.raises(FileLoadError, match="encrypted"):
+            load(content, "a.7z", member="x.csv")
+        assert load(content, "a.7z", member="x.csv", password="secret").shape == (2, 2), hidden

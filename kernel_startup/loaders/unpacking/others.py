@@ -9,12 +9,12 @@ from kernel_startup.loaders.unpacking.zips import needs_password
 _PIECE = 1 << 20
 
 
-def read_7z(file: BinaryIO, most: int) -> Contents:
+def read_7z(file: BinaryIO, most: int, password: str | None = None) -> Contents:
     """List a 7-Zip archive."""
     import py7zr
 
     try:
-        with py7zr.SevenZipFile(file) as archive:
+        with py7zr.SevenZipFile(file, password=password) as archive:
             infos = archive.list()
             is_encrypted = archive.needs_password()
     except py7zr.PasswordRequired as error:
