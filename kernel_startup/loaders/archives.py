@@ -76,7 +76,7 @@ class Archive(Mapping[str, Member]):
         self._password = password
         self._reader = _find_reader(file_type)
         if file_type.name == "7z":  # its listing may be encrypted as well
-            self._reader = functools.partial(self._reader, password=password)
+            self._reader = functools.partial(self._reader, password=password)  # type: ignore[call-arg]
         with self._reading() as file:
             self._contents = self._reader(file, MAX_MEMBERS)
         self.facts = self._contents.facts
