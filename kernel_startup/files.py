@@ -13,7 +13,7 @@ from kernel_startup.filetype import FileType
 from kernel_startup.loaders.text import decode
 from kernel_startup.recognition import type_of_source
 from kernel_startup.source import Source
-from kernel_startup.types import UNKNOWN
+from kernel_startup.types import UNKNOWN, type_of_name
 
 #: Where the host puts the user's files: a directory for each, named by its id.
 FILES_ROOT = Path("/files")
@@ -197,9 +197,12 @@ def load_path(
 def _load(source: Source, options: dict[str, Any]) -> object:
     file_type = type_of_source(source)
     if file_type is UNKNOWN:
+        named = type_of_name(source.name)
+        lie = "" if named is UNKNOWN else f" (not as a {named.title} does, which its name says)"
         raise FileLoadError(
             source.name,
-            f"{UNKNOWN.title}: {source.size_bytes:,} bytes that begin with {source.head[:16]!r}",
+            f"{UNKNOWN.title}: {source.size_bytes:,} bytes that begin with "
+            f"{source.head[:16]!r}{lie}",
             remedy='as_="path" gives its path, for a library that reads it',
         )
     requirements.provide(file_type, source.name)
@@ -208,9 +211,9 @@ def _load(source: Source, options: dict[str, Any]) -> object:
         _refuse_unknown(options, loaders.known_options(loader), f"{file_type.name} files")
     try:
         return loader(source, **options)
-    except FileLoadError:
+    except (FileLoadError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:
+    except BaseException as error:  # a panic of a reader in Rust isn't an Exception
         raise _load_error(source, file_type, options, error) from error
 
 
@@ -222,7 +225,7 @@ def _without_frames(error: BaseException | None) -> BaseException | None:
 
 
 def _load_error(
-    source: Source, file_type: FileType, options: dict[str, Any], error: Exception
+    source: Source, file_type: FileType, options: dict[str, Any], error: BaseException
 ) -> FileLoadError:
     """Say in one sentence what five libraries say in forty frames."""
     library = type(error).__module__.partition(".")[0]

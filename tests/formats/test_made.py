@@ -1,6 +1,7 @@
 """Every file that the tests make: its type is told with and without its name, and it loads."""
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from kernel_startup.recognition import type_of_content
 from kernel_startup.types import TYPES
-from tests.formats.uploads import Loading, Made
+from tests.formats.uploads import Loading, Made, all_samples
 
 GROUPS = sorted(path.stem for path in (Path(__file__).parent / "made").glob("*.py"))
 
@@ -41,3 +42,12 @@ def test_made_file_is_recognised_and_loads(
 
 def test_at_least_150_types_are_made() -> None:
     assert len({parameter.values[0].type for parameter in made()}) >= 150
+
+
+def test_every_row_of_the_samples_is_a_test() -> None:
+    folders = {sample.path.parent.name for sample in all_samples()}
+    tested: set[str] = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for call in re.findall(r"[^_]samples\(([^)]*)\)", path.read_text("utf-8")):
+            tested |= set(re.findall(r'"([a-z0-9-]+)"', call))
+    assert folders <= tested

@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Made:
-    """A small file that the tests make, with a writer that isn't the reader's own where there is one.
+    """A small file that the tests make, where possible not with the reader's own writer.
 
     Attributes:
         type: The name of its type in the table.
@@ -63,11 +63,21 @@ def samples(*folders: str) -> list[Any]:
 
     A machine without the samples has one row, which is skipped.
     """
+    rows = all_samples()
+    if not rows:
+        return [pytest.param(None, marks=pytest.mark.skip("the samples aren't on this machine"))]
+    found = [row for row in rows if row.path.parent.name in folders]
+    assert found, folders
+    return [pytest.param(row, id=f"{row.path.parent.name}/{row.path.name}") for row in found]
+
+
+def all_samples() -> list[Sample]:
+    """All rows of the manifest; none on a machine without the samples."""
     manifest = SAMPLES / "MANIFEST.tsv"
     if not manifest.is_file():
-        return [pytest.param(None, marks=pytest.mark.skip("the samples aren't on this machine"))]
+        return []
     with manifest.open(newline="") as file:
-        rows = [
+        return [
             Sample(
                 SAMPLES / row["path"],
                 row["extension"],
@@ -77,9 +87,6 @@ def samples(*folders: str) -> list[Any]:
             )
             for row in csv.DictReader(file, delimiter="\t")
         ]
-    found = [row for row in rows if row.path.parent.name in folders]
-    assert found, folders
-    return [pytest.param(row, id=f"{row.path.parent.name}/{row.path.name}") for row in found]
 
 
 class Loading:

@@ -181,3 +181,22 @@ def test_text_keeps_its_words_and_loses_its_line_ends(uploads: Uploads) -> None:
 def test_text_that_changes_its_encoding_after_the_head_is_read(uploads: Uploads) -> None:
     text = "x" * 70_000 + " café"
     assert uploads.load("a.txt", text.encode("cp1252")) == text
+
+
+def test_panic_of_a_reader_is_a_file_load_error(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):  # as pyo3's is
+        pass
+
+    def panic(_: object) -> None:
+        raise Panic("no entry found for key")
+
+    monkeypatch.setattr("kernel_startup.loaders.structured.load_json", panic)
+    with pytest.raises(FileLoadError, match="no entry found for key"):
+        uploads.load("a.json", '{"a": 1}')
+
+
+def test_content_that_is_not_what_its_name_says_is_told_so(uploads: Uploads) -> None:
+    with pytest.raises(FileLoadError, match="not as a PNG image does, which its name says"):
+        uploads.load("a.png", b"\x01\x02\x00\xff\x03\x04\x05\x00")
