@@ -56,7 +56,8 @@ def _type_of_unpacked(source: Source) -> FileType:
         return _type_of_ole(source, named)
     encoding = plaintext.sniff_encoding(source.head, whole=source.is_whole_in_head)
     least = 1 if encoding is None else _CERTAIN_BYTES
-    matching = {t: n for t, n in _by_signature(source).items() if n >= least or t in named}
+    matched = _by_signature(source).items()
+    matching = {t: n for t, n in matched if n >= least or t in named or t.check}
     if matching:
         # Of several that the name allows too, the one with most marks: a GeoTIFF is a TIFF as well.
         ranked = sorted(matching, key=lambda t: -matching[t])

@@ -48,6 +48,6 @@ def test_every_row_of_the_samples_is_a_test() -> None:
     folders = {sample.path.parent.name for sample in all_samples()}
     tested: set[str] = set()
     for path in Path(__file__).parent.glob("test_*.py"):
-        for call in re.findall(r"[^_]samples\(([^)]*)\)", path.read_text("utf-8")):
+        for call in re.findall(r"(?:samples|FOLDERS = )\(([^)]*)\)", path.read_text("utf-8")):
             tested |= set(re.findall(r'"([a-z0-9-]+)"', call))
     assert folders <= tested
