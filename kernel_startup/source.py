@@ -40,19 +40,6 @@ def _remove(directory: str, process: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Kept(list[tempfile.TemporaryDirectory[str]]):
-    """Directories that other modules made, to be kept like `kept_directory`."""
-
-    def append(self, directory: tempfile.TemporaryDirectory[str]) -> None:
-        """Keep one. Its own finalizer would warn, and run in forked processes as well."""
-        super().append(directory)
-        getattr(directory, "_finalizer").detach()  # noqa: B009
-        atexit.register(_remove, directory.name, os.getpid())
-
-
-_KEPT = _Kept()
-
-
 class Source:
     """One file, its name, and its bytes as if it weren't compressed.
 

@@ -50,7 +50,7 @@ _READERS = {
 #: What broken bytes provoke.
 _BROKEN = (
     *(struct.error, ValueError, LookupError, OverflowError, EOFError, OSError, RecursionError),
-    *(zlib.error, BrokenStream, MemoryError, ArithmeticError),
+    *(zlib.error, BrokenStream, MemoryError, ArithmeticError, ImportError),
 )
 
 

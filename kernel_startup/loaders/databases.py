@@ -7,7 +7,7 @@ from typing import Any
 from kernel_startup.errors import FileLoadError
 from kernel_startup.fileinfo import FileInfo
 from kernel_startup.loaders.described import source_info
-from kernel_startup.source import Source
+from kernel_startup.source import Source, kept_directory
 
 _MAX_SHOWN = 30
 #: A view can ask for rows without end: it gets no more than this or the file's size in bytes,
@@ -287,10 +287,7 @@ def _is_date(value: Any) -> bool:
 
 def _beside_memo(source: Source) -> Any:
     """A path to the table in a directory where its memo file lies too."""
-    import tempfile
     from pathlib import Path
-
-    from kernel_startup import source as sources
 
     stem = Path(source.name).stem.lower()
     memos = [
@@ -300,9 +297,7 @@ def _beside_memo(source: Source) -> Any:
     ]
     if not memos:
         return source.as_path(".dbf")
-    directory = tempfile.TemporaryDirectory(prefix="load_file-")
-    sources._KEPT.append(directory)
-    place = Path(directory.name) / "file.dbf"
+    place = kept_directory() / "file.dbf"
     place.symlink_to(source.as_path(".dbf").absolute())
     place.with_suffix(memos[0].suffix.lower()).symlink_to(memos[0].absolute())
     return place

@@ -5,7 +5,6 @@ import gzip
 import io
 import math
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Any
 from kernel_startup.errors import FileLoadError
 from kernel_startup.loaders.described import source_info
 from kernel_startup.loaders.lines import limited, noting, open_text, read_table
-from kernel_startup.source import Source
+from kernel_startup.source import Source, kept_directory
 
 #: Voxels are read at once in the formats read here.
 _MAX_BYTES = 2 * 1024**3
 #: DICOM files from here on leave long values in the file until they are looked at.
 _LAZY_FROM = 64 * 1024 * 1024
 _LAZY_VALUE = 1024 * 1024
-
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 # -- DICOM ---------------------------------------------------------------------------------------
@@ -249,9 +246,7 @@ def _pair(
 
 def _named(path: Path, name: str, others: dict[str, Path] | None = None) -> Path:
     """Give files the names that a library goes by."""
-    directory = tempfile.TemporaryDirectory(prefix="load_file-")
-    _KEPT.append(directory)  # what is read lazily needs it for as long as the kernel lives
-    place = Path(directory.name)
+    place = kept_directory()
     for link, target in {**(others or {}), name: path}.items():
         (place / link).symlink_to(target.absolute())
     return place / name

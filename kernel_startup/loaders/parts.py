@@ -1,27 +1,21 @@
 """Formats of several files, with their parts beside them or in a zip; XML that isn't trusted."""
 
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kernel_startup.errors import FileLoadError
-from kernel_startup.source import Source
+from kernel_startup.source import Source, kept_directory
 
 #: What a zip may unpack to.
 MAX_UNPACKED_BYTES = 1 << 30
 _MAX_MEMBERS = 10_000
 
-# What is read lazily needs its directory for as long as the kernel lives.
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
-
 
 def new_directory() -> Path:
     """Make a directory that lasts as long as the kernel."""
-    directory = tempfile.TemporaryDirectory(prefix="load_file-")
-    _KEPT.append(directory)
-    return Path(directory.name)
+    return kept_directory()
 
 
 def companion(source: Source, *suffixes: str) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kernel_startup.errors import FileLoadError
 from kernel_startup.loaders.text import decode
-from kernel_startup.source import Source
+from kernel_startup.source import Source, kept_directory
 
 _MAX_VALUES = 1 << 28
 
@@ -271,14 +271,8 @@ def load_brainvision(source: Source) -> Any:
 
 def _together(source: Source, name: str, others: tuple[str, ...]) -> str:
     """Lay a file and its neighbours (by name, or its own stem and a suffix) side by side."""
-    import tempfile
-
-    from kernel_startup import source as sources
-
-    directory = tempfile.TemporaryDirectory(prefix="load_file-")
-    sources._KEPT.append(directory)
     stem = Path(source.name).stem
-    place = Path(directory.name) / (f"{stem}{name}" if name.startswith(".") else name)
+    place = kept_directory() / (f"{stem}{name}" if name.startswith(".") else name)
     place.symlink_to(source.as_path().absolute())
     wanted = {(f"{stem}{o}" if o.startswith(".") else o).lower() for o in others}
     for path in source.neighbours:

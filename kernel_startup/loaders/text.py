@@ -6,8 +6,8 @@ from kernel_startup.source import Source
 
 
 def load_text(source: Source, *, encoding: str | None = None) -> str:
-    """Decode a text; line ends become "\\n"."""
-    return decode(source, encoding).replace("\r\n", "\n").replace("\r", "\n")
+    """Decode a text; line ends stay as they are, as `as_="text"` has them."""
+    return decode(source, encoding)
 
 
 def decode(source: Source, encoding: str | None = None) -> str:

@@ -172,8 +172,8 @@ def test_load_file_explains_itself() -> None:
         assert word in text
 
 
-def test_text_keeps_its_words_and_loses_its_line_ends(uploads: Uploads) -> None:
-    assert uploads.load("a.log", "one\r\ntwo\rthree\n") == "one\ntwo\nthree\n"
+def test_text_keeps_its_words_and_its_line_ends(uploads: Uploads) -> None:
+    assert uploads.load("a.log", "one\r\ntwo\rthree\n") == "one\r\ntwo\rthree\n"
     assert uploads.load("a.py", "\ufeffprint('é')\n".encode()) == "print('é')\n"
     assert uploads.load("a.txt", "") == ""
 
