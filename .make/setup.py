@@ -187,7 +187,7 @@ async def set_up(lock: int) -> None:
         print("Bringing .venv up to date.", flush=True)
         numbers = iter(("1/2", "2/2"))
     else:
-        print("Setting up Cellmate in .venv: once, with about 250 MB to download.", flush=True)
+        print("Setting up Cellmate in .venv: once, with about 400 MB to download.", flush=True)
         numbers = iter(("1/4", "2/4", "3/4", "4/4"))
         with step(next(numbers), "Getting uv, the package installer") as show:
             uv = await fetch_uv(lock, show)

@@ -24,7 +24,7 @@ def load(tmp_path: Path) -> Loading:
     return Loading(root)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def on_demand() -> Iterator[Callable[..., None]]:
     """Have packages importable that kernels install on demand, as they would: wheels only, beside
     the core, which is pinned. Each set is installed once for all workers.
