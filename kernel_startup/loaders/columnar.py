@@ -24,12 +24,15 @@ def load_parquet(
     import pyarrow.parquet as pq
 
     if nrows is None:
-        with source.open() as file:
-            rows = pq.ParquetFile(file).metadata
-            if rows.num_rows > max(1000 * source.size_bytes, 1_000_000) and columns is None:
-                _refuse_huge(source, rows.num_rows, rows.num_columns)
-            file.seek(0)
-            return pd.read_parquet(file, columns=columns, **reader)
+        # Arrow reads a path by itself, on several cores; a Python file only one piece at a time.
+        place = source.path if source.compression is None else source.as_path(".parquet")
+        with pq.ParquetFile(place) as file:
+            rows = file.metadata
+        if rows.num_rows > max(1000 * source.size_bytes, 1_000_000) and columns is None:
+            _refuse_huge(source, rows.num_rows, rows.num_columns)
+        # The directories above aren't columns, whatever they are called.
+        options = {"partitioning": None, **reader}
+        return pd.read_parquet(place, columns=columns, **options)
     import pyarrow as pa
 
     with source.open() as file:
