@@ -162,14 +162,14 @@ def describe(path: str, neighbours: list[str]) -> str:
 
 
 def _outline(path: str) -> str:
-    from kernel_startup.files import size_in_words
+    from kernel_startup.files import file_size
     from kernel_startup.recognition import type_of_content
 
     try:
         file_type = type_of_content(path)
     except Exception:
-        return f"A file, {size_in_words(path)}"
-    return f"{file_type.title} ({file_type.name}), {size_in_words(path)}"
+        return f"A file, {file_size(path)}"
+    return f"{file_type.title} ({file_type.name}), {file_size(path)}"
 
 
 def _lacking(file_type: FileType) -> list[str]:

@@ -35,3 +35,12 @@ class FileInfo:
         told = "".join(f", {name} {value}" for name, value in self.facts.items())
         text = f"{self.name}: {self.title}, {self.size_bytes:,} bytes{told}."
         return f"{text} {self.advice}".rstrip()
+
+
+def size_in_words(size_bytes: float) -> str:
+    """A size as people say it: "512 B", "3.1 KiB"."""
+    for unit in ("B", "KiB", "MiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} GiB"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kernel_startup import loaders, requirements
 from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
+from kernel_startup.fileinfo import size_in_words
 from kernel_startup.filetype import FileType
 from kernel_startup.loaders.text import decode
 from kernel_startup.recognition import type_of_source
@@ -64,7 +65,7 @@ class Files(Mapping[str, str]):
 
     def __repr__(self) -> str:
         rows = [
-            (file_id, os.path.basename(path), size_in_words(path)) for file_id, path in self.items()
+            (file_id, os.path.basename(path), file_size(path)) for file_id, path in self.items()
         ]
         if not rows:
             return "FILES: no files yet"
@@ -294,14 +295,9 @@ def _age(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
-def size_in_words(path: str) -> str:
-    """The size of a file as people say it."""
+def file_size(path: str) -> str:
+    """The size of a file as people say it; "?" if it isn't there."""
     try:
-        size = float(os.path.getsize(path))
+        return size_in_words(os.path.getsize(path))
     except OSError:
         return "?"
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

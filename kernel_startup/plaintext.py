@@ -37,7 +37,7 @@ def sniff_encoding(head: bytes, *, whole: bool = False) -> str | None:
         if head.startswith(mark):
             return encoding
     if b"\0" in head:
-        return _sniff_utf16(head)
+        return _sniff_utf16(head, whole=whole)
     if len(head) - len(head.translate(None, _CONTROLS)) > len(head) * _MAX_CONTROL_SHARE:
         return None
     if _decode(head, "utf-8", whole=whole) is not None:
@@ -45,7 +45,7 @@ def sniff_encoding(head: bytes, *, whole: bool = False) -> str | None:
     return _sniff_legacy(head)
 
 
-def _sniff_utf16(head: bytes) -> str | None:
+def _sniff_utf16(head: bytes, *, whole: bool) -> str | None:
     # Text in a Latin script has a NUL in every second byte, and always on the same side.
     half = len(head) // 2
     on_even, on_odd = head[0::2].count(0), head[1::2].count(0)
@@ -55,7 +55,7 @@ def _sniff_utf16(head: bytes) -> str | None:
         encoding = "utf-16-be"
     else:
         return None
-    text = _decode(head, encoding)
+    text = _decode(head, encoding, whole=whole)
     return None if text is None or _CONTROL_CHARACTERS.search(text) else encoding
 
 

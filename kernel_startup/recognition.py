@@ -40,10 +40,13 @@ def type_of_content(path: str | os.PathLike[str], name: str = "") -> FileType:
 
 
 def type_of_source(source: Source) -> FileType:
-    """`type_of_content` of a file that is already open."""
-    file_type = _type_of_unpacked(source)
-    # Nothing is known of what is inside: then it is what there is around it.
-    return TYPES[source.compression] if file_type is UNKNOWN and source.compression else file_type
+    """`type_of_content` of a file that is already open. Loaders ask again: it is found once."""
+    if source.file_type is None:
+        found = _type_of_unpacked(source)
+        # Nothing is known of what is inside: then it is what there is around it.
+        wrapped = found is UNKNOWN and source.compression
+        source.file_type = TYPES[wrapped] if wrapped else found
+    return source.file_type
 
 
 def _type_of_unpacked(source: Source) -> FileType:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from kernel_startup.compression import BrokenStream, Unpacked, compression_of, unpacked
 from kernel_startup.errors import FileLoadError
+from kernel_startup.filetype import FileType
 
 #: What is read to tell a file's type, encoding and dialect: a few hundred rows of a table.
 HEAD_BYTES = 64 * 1024
@@ -54,6 +55,7 @@ class Source:
         head: The first `HEAD_BYTES` of its uncompressed content.
         neighbours: Where the user's other files lie, for types that are several files (shp, mhd).
         notes: Sentences about what was left out or changed in loading it, for the user.
+        file_type: What `kernel_startup.recognition` has found it to be; None before.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Source:
         self.neighbours = tuple(map(Path, neighbours))
         self.name = name or self.path.name
         self.notes: list[str] = []
+        self.file_type: FileType | None = None
         self._unpacked: bytes | Path | None = None
         self._file = self.path.open("rb")
         try:

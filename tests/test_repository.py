@@ -183,16 +183,6 @@ def test_what_the_service_imports_of_kernel_startup_needs_nothing_but_python() -
     assert "kernel_startup.types" in reached
 
 
-def test_importing_kernel_startup_loads_nothing_but_python() -> None:
-    code = (
-        "import sys; before = set(sys.modules); import kernel_startup;"
-        " print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
-    )
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    assert set(printed.split()) <= {"kernel_startup", *sys.stdlib_module_names}
-
-
 def test_only_the_composition_root_reads_the_environment() -> None:
     readers = set()
     for module, path in [*modules("bot"), *modules("interpreter")]:

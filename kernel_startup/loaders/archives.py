@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from kernel_startup import containers, requirements
 from kernel_startup.compression import BrokenStream
 from kernel_startup.errors import FileLoadError, FileNotKnown, FileWarning, WrongArgument
-from kernel_startup.fileinfo import FileInfo
+from kernel_startup.fileinfo import FileInfo, size_in_words
 from kernel_startup.filetype import FileType
 from kernel_startup.loaders.described import source_info
 from kernel_startup.loaders.unpacking import ArchiveError, Contents, Member
@@ -101,7 +101,7 @@ class Archive(Mapping[str, Member]):
     def __repr__(self) -> str:
         count, total = len(self), self.size_bytes
         head = f"{self.name}: {self._title}, {count:,} member{'s' * (count != 1)}"
-        head += f", {_human(total)} unpacked" if total else ""
+        head += f", {size_in_words(total)} unpacked" if total else ""
         rows = [("name", "size", "modified"), *map(_row, list(self.values())[:_MAX_SHOWN])]
         width = min(max(len(row[0]) for row in rows), 80)
         lines = [f"{name:<{width}}  {size:>10}  {date}".rstrip() for name, size, date in rows]
@@ -284,7 +284,7 @@ class Archive(Mapping[str, Member]):
         stored = max(self.path.stat().st_size, 1)
         if self.size_bytes > _LARGE_BYTES and self.size_bytes > _LARGE_RATIO * stored:
             self.notes.append(
-                f"It says that it unpacks to {_human(self.size_bytes)}, "
+                f"It says that it unpacks to {size_in_words(self.size_bytes)}, "
                 f"{self.size_bytes // stored:,} times its size."
             )
 
@@ -438,18 +438,10 @@ def _row(member: Member) -> tuple[str, str, str]:
     name = member.name.encode("utf-8", "replace").decode().translate(_UNPRINTABLE)
     name = name if len(name) <= 80 else f"{name[:40]}...{name[-37:]}"
     size = {"directory": "", "link": "link", "device": "device"}.get(
-        member.kind, "?" if member.size is None else _human(member.size)
+        member.kind, "?" if member.size is None else size_in_words(member.size)
     )
     date = "" if member.modified is None else f"{member.modified:%Y-%m-%d %H:%M}"
     return name, size, date + (" encrypted" if member.is_encrypted else "")
 
 
 _UNPRINTABLE = {code: "?" for code in (*range(32), *range(127, 160))}
-
-
-def _human(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

@@ -207,7 +207,16 @@ def _read_access(source: Source, table: str | None) -> Any:
     from access_parser import AccessParser, utils
 
     utils.mdb_date_to_readable = _access_date  # its own fails for dates out of Python's range
-    parser = AccessParser(str(source.as_path(".mdb")))
+    try:
+        parser = AccessParser(str(source.as_path(".mdb")))
+    except KeyError as error:  # it looks up pages that encryption has made something else of
+        raise FileLoadError(
+            source.name,
+            "an Access database that is protected by a password, or damaged",
+            tried="access-parser",
+            reason="its pages make no sense",
+            remedy="Save it without a password and upload it again",
+        ) from error
     names = [name for name in parser.catalog if not name.startswith(("MSys", "~", "f_"))]
     if table is not None and table not in names:
         raise ValueError(f"table={table!r}: the tables are {', '.join(map(repr, names))}")

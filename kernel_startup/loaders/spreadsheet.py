@@ -16,6 +16,9 @@ from kernel_startup.source import Source
 Sheets = dict[str, Callable[[], tuple[Iterable[Row], list[Merged]]]]
 
 _OLE = b"\xd0\xcf\x11\xe0"
+_FILE_PASS = 0x2F
+#: FilePass comes right after the record that begins a workbook, or the one after that.
+_FIRST_RECORDS = 4
 #: Cells that calamine sets aside at once for a sheet, by its farthest corner.
 _MAX_CELLS = 60_000_000
 #: Larger sheets aren't looked through for far corners: what they hold is what they cost.
@@ -44,12 +47,16 @@ def load_workbook(
         if header is None:
             stated["header"] = None
         return _read_with_pandas(content, sheet_name, {**stated, **reader})
-    from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
     try:
         workbook = CalamineWorkbook.from_filelike(io.BytesIO(content))
     except PasswordError:
-        raise _needs_password(source, password) from None
+        raise _needs_password(source) from None
+    except CalamineError:
+        if _has_file_pass(content):  # which calamine tells only of some encryptions
+            raise _needs_password(source) from None
+        raise
     sheets: Sheets = {}
     for at, sheet in enumerate(workbook.sheets_metadata):
         # A sheet that is a chart, or Visual Basic, has no cells.
@@ -170,7 +177,7 @@ def _content(source: Source, password: str | None) -> bytes:
     is_encrypted = "EncryptedPackage" in streams
     if password is None or not (is_encrypted or "Workbook" in streams):
         if is_encrypted:
-            raise _needs_password(source, password)
+            raise _needs_password(source)
         return content
     return _decipher(source, content, password, is_encrypted=is_encrypted)
 
@@ -196,7 +203,28 @@ def _decipher(source: Source, content: bytes, password: str, *, is_encrypted: bo
     return deciphered.getvalue()
 
 
-def _needs_password(source: Source, password: str | None) -> FileLoadError:
+def _has_file_pass(content: bytes) -> bool:
+    """Whether an old workbook's first records have one that says it is encrypted.
+
+    Source: [MS-XLS] 2.4.117, FilePass.
+    """
+    from kernel_startup.loaders.ole import BrokenOle, OleFile
+
+    try:
+        ole = OleFile(io.BytesIO(content))
+        stream = ole.read("Workbook") if "Workbook" in ole else ole.read("Book")
+    except (BrokenOle, KeyError):
+        return False
+    place = 0
+    for _ in range(_FIRST_RECORDS):
+        kind, size = (int.from_bytes(stream[at : at + 2], "little") for at in (place, place + 2))
+        if kind == _FILE_PASS:
+            return True
+        place += 4 + size
+    return False
+
+
+def _needs_password(source: Source) -> FileLoadError:
     return FileLoadError(
         source.name,
         "a workbook protected by a password",

@@ -13,6 +13,7 @@ from kernel_startup.fileinfo import FileInfo
 from kernel_startup.recognition import type_of_content
 from kernel_startup.types import TYPES
 from tests.formats.made import tabular as made
+from tests.formats.made.documents import ole
 from tests.formats.uploads import Loading, Sample, samples
 
 pd = pytest.importorskip("pandas")
@@ -288,3 +289,12 @@ def test_table_of_samples_that_is_called_txt(load: Loading) -> None:
     rows = [[f"s{n}", "OBI", "biotin", "CHEBI", "hour", "UO"] for n in range(5)]
     text = "\n".join("\t".join(f'"{cell}"' for cell in row) for row in [names, *rows])
     assert load(text, "a_transcriptome.txt").shape == (5, 6)
+
+
+def test_old_workbook_with_a_password_says_so(load: Loading) -> None:
+    # BOF, then FilePass: [MS-XLS] 2.4.21 and 2.4.117.
+    records = b"\x09\x08\x10\x00" + b"\x00\x06\x05\x00" + bytes(12)
+    records += b"\x2f\x00\x06\x00" + b"\x00\x00" + b"\x01\x02\x03\x04"
+    stream = records.ljust(8192, b"\0")
+    with pytest.raises(FileLoadError, match='password="\\.\\.\\."'):
+        load(ole({"Workbook": stream}), "protected.xls")

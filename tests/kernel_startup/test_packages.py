@@ -516,7 +516,8 @@ def test_each_way_to_install_by_hand_is_served(kernel: LiveKernel, name: str, co
     assert ran.requests == [
         {"action": "install", "kind": "command", "requirements": [name], "upgrade": False}
     ]
-    assert (ran.status, ran.stdout.splitlines()[-1]) == ("ok", "5")
+    # What a program of the shell prints comes by another thread, before or after the cell's own.
+    assert (ran.status, "5" in ran.stdout.splitlines()) == ("ok", True)
 
 
 def test_installing_says_what_was_done(kernel: LiveKernel, name: str) -> None:

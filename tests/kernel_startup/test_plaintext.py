@@ -86,3 +86,10 @@ def test_markup_is_recognised() -> None:
     assert looks_like_markup("\n<!doctype html>\n<html>")
     assert looks_like_markup("<?xml version='1.0'?>")
     assert not looks_like_markup("a,b\n<1,2\n")
+
+
+def test_half_a_character_at_the_end_is_no_utf_16() -> None:
+    content = "grüße".encode("utf-16-le")
+    assert sniff_encoding(content, whole=True) == "utf-16-le"
+    assert sniff_encoding(content + b"x", whole=True) is None
+    assert sniff_encoding(content + b"x") == "utf-16-le"  # the head of a longer one
