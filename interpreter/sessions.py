@@ -353,8 +353,12 @@ class Session:
             text = None
             with suppress(TimeoutError, HostError):
                 text = await kernel.describe(file.file_id, time_s=_DESCRIBE_S)
-        title = TYPES[file.file_type].title if file.file_type in TYPES else "A file"
-        return _clean(text) or f"{title}, {file.file_size:,} bytes. It could not be looked into."
+        described = _clean(text)
+        if not described:
+            self._descriptions.pop(file.file_id, None)  # it may have been the kernel's fault
+            title = TYPES[file.file_type].title if file.file_type in TYPES else "A file"
+            described = f"{title}, {file.file_size:,} bytes. It could not be looked into."
+        return described
 
     # -- one cell --------------------------------------------------------------------------------
 

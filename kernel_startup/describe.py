@@ -5,18 +5,11 @@ loaded in a child process with limits of its own, and whatever becomes of that, 
 description: the type, the size, and why there is no more to be said.
 """
 
-import json
-import os
-import resource
-import select
-import signal
-import sys
-import time
 import warnings
 from collections.abc import Mapping, Sized
-from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
+from kernel_startup.children import call_in_child
 from kernel_startup.files import FILES, find_file
 from kernel_startup.filetype import FileType
 
@@ -35,7 +28,6 @@ _TEXT_CHARS = 240
 #: Rows read of a table that is larger than this; the others are only counted.
 _LARGE_BYTES = 20 << 20
 _SOME_ROWS = 1000
-_REPLY_BYTES = 64 << 10
 
 
 def describe_file(file_id: str, *, time_s: float = TIME_S) -> str:
@@ -61,72 +53,13 @@ def describe_file(file_id: str, *, time_s: float = TIME_S) -> str:
 _NOTHING_MORE = "Looking into it took too long, or too much memory."
 
 
-# -- in a process of its own ---------------------------------------------------------------------
-
-
 def _in_child(path: str, neighbours: list[str], time_s: float) -> str:
     """Describe in a child process; an empty text if it came to nothing."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child runs this thread only
-        pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _be_child(path, neighbours, writing, time_s)
-    os.close(writing)
     try:
-        return _read_reply(reading, time.monotonic() + time_s)
-    finally:
-        os.close(reading)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-
-
-def _be_child(path: str, neighbours: list[str], writing: int, time_s: float) -> NoReturn:
-    try:
-        _limit(time_s)
-        silence = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(silence, number)
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- for good
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            text = describe(path, neighbours)
-        os.write(writing, json.dumps(text).encode()[:_REPLY_BYTES])
-    except BaseException:  # nothing of the kernel's own may run in here any more
-        pass
-    finally:
-        os._exit(0)
-
-
-def _limit(time_s: float) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    seconds = max(1, round(time_s))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115 -- it ends soon
-    most = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY_BYTES
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-        score.write("1000")  # if memory runs out all the same, it isn't the kernel that goes
-
-
-def _read_reply(reading: int, until: float) -> str:
-    received = b""
-    while len(received) <= _REPLY_BYTES:
-        left = until - time.monotonic()
-        if left <= 0 or not select.select([reading], [], [], left)[0]:
-            return ""
-        piece = os.read(reading, _REPLY_BYTES)
-        if not piece:
-            break
-        received += piece
-    try:
-        text = json.loads(received)
-    except ValueError:
+        text = call_in_child(
+            lambda: describe(path, neighbours), max_bytes=MEMORY_BYTES, max_s=time_s
+        )
+    except Exception:  # also what the description of strange content has raised
         return ""
     return text if isinstance(text, str) else ""
 
@@ -149,7 +82,9 @@ def describe(path: str, neighbours: list[str]) -> str:
         rows = _SOME_ROWS if _is_long_table(source, file_type) else None
     options = {} if rows is None else {"nrows": rows}
     try:
-        loaded, notes = load_path(path, neighbours, options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded, notes = load_path(path, neighbours, options)
     except MemoryError:
         return f"{outline}. {_NOTHING_MORE}"
     except Exception as error:

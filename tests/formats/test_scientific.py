@@ -327,7 +327,7 @@ def test_reader_in_a_child_hands_over_what_it_returns_and_raises(tmp_path: Path)
     [
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "signal 11"),
         (lambda: time.sleep(60), "more than [01] s"),
-        (lambda: bytes(4 << 30), "more than 1 GiB"),
+        (lambda: bytes(4 << 30), "more than 1.0 GiB"),
     ],
     ids=["crash", "hang", "memory"],
 )

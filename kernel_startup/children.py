@@ -1,0 +1,134 @@
+"""Calling a function in a child process that may crash, hang or eat memory without harm.
+
+The child is a fork: what it needs should be imported before. It is killed when its time is over,
+when the user interrupts, and with its parent.
+"""
+
+import ctypes
+import faulthandler
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from kernel_startup.fileinfo import size_in_words
+
+#: Source: prctl(2).
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildEnded(Exception):
+    """A child came to nothing; the message says why."""
+
+
+def call_in_child(call: Callable[[], Any], *, max_bytes: int, max_s: float) -> Any:
+    """What `call()` returns or raises, pickled on its way.
+
+    Args:
+        call: What to do. What it prints is lost.
+        max_bytes: Memory it may take beyond what this process has.
+        max_s: Seconds it may take.
+
+    Raises:
+        ChildEnded: It crashed, or took more time or memory than it may.
+        OSError: No further process can be started.
+    """
+    with tempfile.TemporaryFile(prefix="load_file-") as handed:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the child runs this thread only
+            child = os.fork()
+        if child == 0:
+            _work(handed, max_bytes, call)
+        status = _wait(child, max_s)
+        if status != 0:
+            raise ChildEnded(_end(status, max_s))
+        handed.seek(0)
+        succeeded, result = pickle.load(handed)
+    if succeeded:
+        return result
+    raise result
+
+
+def _work(handed: BinaryIO, max_bytes: int, call: Callable[[], Any]) -> NoReturn:
+    """What the child does: it never returns, as the kernel's own code would go on twice."""
+    status = 1
+    try:
+        _become_harmless(max_bytes)
+        try:
+            outcome = (True, call())
+        except MemoryError:
+            outcome = (False, MemoryError(f"it takes more than {size_in_words(max_bytes)}"))
+        except Exception as error:
+            outcome = (False, _plain(error))
+        # Written as it is pickled: a table isn't held twice.
+        pickle.dump(outcome, handed, protocol=5)
+        handed.flush()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _become_harmless(max_bytes: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    faulthandler.disable()  # its end is expected, and nobody's business
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + max_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # if memory runs out all the same, it isn't the kernel that goes
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    silence = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(silence, descriptor)
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- for good
+
+
+def _plain(error: Exception) -> Exception:
+    """An error that can be handed over, which says the same."""
+    error.__cause__ = error.__context__ = None
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return error
+    except Exception:
+        pass
+    return ValueError(str(error) or type(error).__name__)
+
+
+def _wait(child: int, max_s: float) -> int:
+    """How the child ended; it's killed when its time is over or when the user interrupts."""
+    status = None
+    try:
+        ended = os.pidfd_open(child)
+        try:
+            if not select.select([ended], [], [], max_s)[0]:
+                return signal.SIGKILL
+        finally:
+            os.close(ended)
+        _, status = os.waitpid(child, 0)
+        return status
+    finally:
+        if status is None:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _end(status: int, max_s: float) -> str:
+    if not os.WIFSIGNALED(status):
+        return "its reader needs more memory than it may take"
+    number = os.WTERMSIG(status)
+    if number == signal.SIGKILL:
+        return f"its reader was stopped: it took more than {max_s:.0f} s, or all the memory"
+    return f"its reader was ended by signal {number}"
