@@ -1,0 +1,1 @@
+"""What a turn came to, as messages: split, packed, bounded. Pure."""
