@@ -14,6 +14,7 @@ from interpreter.errors import (
     HostError,
     InterpreterError,
     InvalidName,
+    InvalidRecord,
     KernelEnvironmentFailed,
     KernelStartFailed,
     NoCapacity,
@@ -47,6 +48,7 @@ from interpreter.outputs import (
     Stream,
 )
 from interpreter.packages import Installation
+from interpreter.records import Record, RecordStore
 from interpreter.service import Interpreter
 from interpreter.sessions import Session
 from interpreter.settings import Settings
@@ -70,6 +72,7 @@ __all__ = [
     "Interpreter",
     "InterpreterError",
     "InvalidName",
+    "InvalidRecord",
     "KernelEnvironmentFailed",
     "KernelInfo",
     "KernelStartFailed",
@@ -79,6 +82,8 @@ __all__ = [
     "Output",
     "PackagesDisabled",
     "QueueFull",
+    "Record",
+    "RecordStore",
     "SandboxUnavailable",
     "Session",
     "SessionClosed",

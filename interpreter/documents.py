@@ -15,7 +15,13 @@ from pydantic import BaseModel
 from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
-__all__ = ["FileStoreDocument", "StoredFileDocument", "UserPackagesDocument", "bind"]
+__all__ = [
+    "FileStoreDocument",
+    "RecordDocument",
+    "StoredFileDocument",
+    "UserPackagesDocument",
+    "bind",
+]
 
 DocumentT = TypeVar("DocumentT", bound=Document)
 
@@ -82,6 +88,29 @@ class _UserPackages(BaseModel):
 
 class UserPackagesDocument(_UserPackages, Document):
     """What packages a user has asked for, and what that has been resolved to."""
+
+
+class _Record(BaseModel):
+    kind: str
+    key: str
+    owner: str | None
+    value: dict[str, Any]
+    updated_at: datetime
+    # Of one that never expires: the last year there is. So one comparison tells all that expired.
+    expires_at: datetime
+
+    class Settings:
+        name = "records"
+        indexes = (
+            IndexModel([("kind", ASCENDING), ("key", ASCENDING)], unique=True),
+            IndexModel([("kind", ASCENDING), ("updated_at", ASCENDING)]),
+            IndexModel([("owner", ASCENDING), ("kind", ASCENDING), ("updated_at", ASCENDING)]),
+            IndexModel([("expires_at", ASCENDING)]),
+        )
+
+
+class RecordDocument(_Record, Document):
+    """Something that a front end keeps."""
 
 
 async def bind(

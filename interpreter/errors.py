@@ -3,6 +3,7 @@
     InterpreterError
      ├ SettingsError            settings that can't be used, all of them together
      ├ DatabaseUnavailable      MongoDB can't be reached, started or used
+     ├ InvalidRecord            something can't be kept as a record
      ├ DataDirectoryUnusable    the data directory can't be made, or isn't safe to use
      ├ DataDirectoryInUse       another service is using the data directory
      ├ FileStoreError
@@ -39,6 +40,7 @@ __all__ = [
     "HostError",
     "InterpreterError",
     "InvalidName",
+    "InvalidRecord",
     "KernelEnvironmentFailed",
     "KernelStartFailed",
     "NoCapacity",
@@ -119,6 +121,21 @@ class DatabaseUnavailable(InterpreterError):
 
     def __str__(self) -> str:
         return f"The database {self.uri} is not available: {self.reason}."
+
+
+class InvalidRecord(InterpreterError):
+    """Something can't be kept as a record, or no record can have such a kind, key or owner.
+
+    Attributes:
+        reason: What is wrong, as a sentence without a full stop; never holds what was to be kept.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"This can't be kept as a record: {self.reason}."
 
 
 class DataDirectoryUnusable(InterpreterError):

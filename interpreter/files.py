@@ -11,7 +11,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterator,
     Sequence,
 )
@@ -38,6 +37,7 @@ from interpreter.errors import (
 )
 from interpreter.logs import get_logger
 from interpreter.settings import Settings
+from interpreter.settled import settled
 from interpreter.user_files import (
     FILE_ID,
     FILE_ID_ALPHABET,
@@ -309,9 +309,9 @@ class FileStore:
                 )
                 await self._record(record)
                 partial.release()
-                return await _settled(self._after_save(record))
+                return await settled(self._after_save(record))
         except BaseException:
-            await _settled(asyncio.to_thread(partial.discard))
+            await settled(asyncio.to_thread(partial.discard))
             raise
 
     async def list(self, *, user_id: str) -> tuple[StoredFile, ...]:
@@ -357,7 +357,7 @@ class FileStore:
             with self._database_errors():
                 record = await self._records.find_one(wanted)
                 file = self._found(record, file_id)
-                if record is None or not await _settled(self._remove(record)):
+                if record is None or not await settled(self._remove(record)):
                     raise StoredFileNotFound(file_id)
         return file
 
@@ -452,7 +452,7 @@ class FileStore:
         now = self._now()
         with self._database_errors():
             # Settled: a store that is closed at once would cancel it while it connects.
-            oldest = await _settled(self._records.find().sort(*_OLDEST_FIRST).first_or_none())
+            oldest = await settled(self._records.find().sort(*_OLDEST_FIRST).first_or_none())
             # What is saved from now on expires no sooner than a retention from now.
             wait = self._retention
             if oldest is not None:
@@ -487,7 +487,7 @@ class FileStore:
             for record in kept:
                 path = await asyncio.to_thread(self._path_of, record, entries.complete)
                 if path is None:
-                    lost += await _settled(self._remove(record))
+                    lost += await settled(self._remove(record))
                 elif await self._bring_up_to_date(record, path):
                     updated += 1
         known = {record.file_id for record in records}
@@ -510,7 +510,7 @@ class FileStore:
         return expiry is not None and expiry <= now
 
     async def _remove_all(self, records: Sequence[StoredFileDocument]) -> int:
-        return sum([await _settled(self._remove(record)) for record in records])
+        return sum([await settled(self._remove(record)) for record in records])
 
     def _path_of(self, record: StoredFileDocument, complete: dict[str, str]) -> Path | None:
         """Where a record's bytes are; None if they are nowhere."""
@@ -615,7 +615,7 @@ class FileStore:
     async def _on_disk(self, name: str, call: Callable[..., T], *arguments: Any) -> T:
         """Call something that blocks; a cancelled caller waits until it is done."""
         try:
-            return await _settled(asyncio.to_thread(call, *arguments))
+            return await settled(asyncio.to_thread(call, *arguments))
         except OSError as error:
             raise StorageFailed.from_os_error(name, error) from error
 
@@ -624,11 +624,11 @@ class FileStore:
         self._checkpoint("recording")
         try:
             with self._database_errors():
-                await _settled(record.insert())
+                await settled(record.insert())
         except BaseException:
             # Cancelled, or the answer was lost: the record may be there.
             with suppress(PyMongoError):
-                await _settled(
+                await settled(
                     self._records.get_pymongo_collection().delete_one(
                         {"user_id": record.user_id, "file_id": record.file_id}
                     )
@@ -717,22 +717,6 @@ async def _check_same_database(
     await asyncio.to_thread(files.set_marker, marker)
 
 
-async def _settled(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for something that must not be left half-done; being cancelled has to wait for it."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled() and (failure := task.exception()):
-            log.warning("cancelled work failed", reason=str(failure))
-        raise cancelled
-    return task.result()
-
-
 @asynccontextmanager
 async def _pieces(
     source: bytes | Path | AsyncIterable[bytes], name: str, limit: int
@@ -768,7 +752,7 @@ async def _pieces_of_file(path: Path, file: SourceFile) -> AsyncGenerator[bytes]
 
 async def _from_source(path: Path, call: Callable[..., T], *arguments: Any) -> T:
     try:
-        return await _settled(asyncio.to_thread(call, *arguments))
+        return await settled(asyncio.to_thread(call, *arguments))
     except OSError as error:
         raise UnusableSource(path, error.strerror or str(error)) from error
     except ValueError as error:

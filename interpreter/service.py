@@ -17,6 +17,7 @@ from interpreter.inspection import KernelInfo
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
 from interpreter.packages import Packages
+from interpreter.records import RecordStore
 from interpreter.sessions import Session
 from interpreter.settings import Settings, listed
 from interpreter.zmtp import Intake
@@ -52,6 +53,7 @@ class Interpreter:
     Attributes:
         settings: as given.
         files: the users' stored files.
+        records: what front ends keep.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Interpreter:
         settings: Settings,
         *,
         files: FileStore,
+        records: RecordStore,
         host: KernelHost,
         intake: Intake,
         packages: Packages | None,
@@ -66,6 +69,7 @@ class Interpreter:
         """Use :meth:`open`."""
         self.settings = settings
         self.files = files
+        self.records = records
         self._host = host
         self._intake = intake
         self._packages = packages
@@ -103,12 +107,20 @@ class Interpreter:
                 open_database(settings, on_progress, on_lost=_say_database_lost)
             )
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
+            records = await stack.enter_async_context(RecordStore.open(settings, database=database))
             packages = None
             if settings.install_packages:
                 packages = await stack.enter_async_context(
                     Packages.open(settings, host=host, database=database)
                 )
-            service = cls(settings, files=files, host=host, intake=Intake(), packages=packages)
+            service = cls(
+                settings,
+                files=files,
+                records=records,
+                host=host,
+                intake=Intake(),
+                packages=packages,
+            )
             files.subscribe(service._file_changed)
             culling = asyncio.create_task(service._cull_idle())
             try:

@@ -50,6 +50,7 @@ PUBLIC_NAMES = (
     "Interpreter",
     "InterpreterError",
     "InvalidName",
+    "InvalidRecord",
     "KernelEnvironmentFailed",
     "KernelInfo",
     "KernelStartFailed",
@@ -59,6 +60,8 @@ PUBLIC_NAMES = (
     "Output",
     "PackagesDisabled",
     "QueueFull",
+    "Record",
+    "RecordStore",
     "SandboxUnavailable",
     "Session",
     "SessionClosed",
@@ -82,7 +85,7 @@ CONFINED = {
     "beanie": {"interpreter.documents", "interpreter.database", "interpreter.files"},
     "pymongo": {
         *("interpreter.documents", "interpreter.database", "interpreter.files"),
-        "interpreter.packages",
+        *("interpreter.packages", "interpreter.records"),
     },
 }
 FORBIDDEN = {
