@@ -81,13 +81,19 @@ class ChatModel(Protocol):
     """Whoever answers."""
 
     async def reply(
-        self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None
+        self,
+        request: ModelRequest,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        on_wait: Callable[[str, float], None] | None = None,
     ) -> ModelReply:
         """Answer; tries again by itself what may pass.
 
         Args:
             request: the question.
-            on_text: gets the words so far, each time all of them, while they come.
+            on_text: gets the words so far, each time all of them, while they come; after a try
+                that broke off they begin anew.
+            on_wait: gets why it has to be tried again, and in how many seconds.
 
         Raises:
             ModelError: see ``bot.errors``: what can't be mended by trying again.

@@ -12,8 +12,8 @@ from bot.console.inert import inert_name
 from bot.console.notebook_file import check_target, write_notebook
 from bot.console.output_directory import OutputDirectory
 from bot.console.screen import Screen
-from bot.console.sizes import size_text, span_text
 from bot.console.upload import upload
+from bot.sizes import size_text, span_text
 from interpreter import Interpreter, Session, StoredFile
 
 _NAME_COLUMNS = 40

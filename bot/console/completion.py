@@ -10,7 +10,7 @@ from prompt_toolkit.document import Document
 
 from bot.console.commands import COMMANDS
 from bot.console.inert import inert_name
-from bot.console.sizes import size_text
+from bot.sizes import size_text
 from interpreter import Interpreter, InterpreterError, Session, StoredFile
 
 #: A kernel that takes longer is busy, and the person has typed on.

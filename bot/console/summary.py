@@ -7,8 +7,8 @@ from typing import Literal
 
 from bot.console.inert import inert_name
 from bot.console.output_directory import OutputDirectory, SavablePart, SavedPart
-from bot.console.sizes import size_text, span_text
 from bot.render import DocumentPart, FilePart, TextPart, parts
+from bot.sizes import size_text, span_text
 from interpreter import Durations, Execution
 
 #: Shorter than this and nobody wants to know.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.console.sizes import size_text, span_text
+from bot.sizes import size_text, span_text
 
 
 @pytest.mark.parametrize(
