@@ -6,6 +6,20 @@ from typing import Literal
 
 ButtonStyle = Literal["primary", "secondary", "success", "danger"]
 
+#: Characters of a message's content.
+MESSAGE_CHARS = 2000
+#: Attachments of one message.
+MAX_ATTACHMENTS = 10
+#: Characters of a picture's alt text.
+MAX_ALT_CHARS = 1024
+#: Size of a request, all its attachments and the rest together.
+MAX_REQUEST_BYTES = 25 * 2**20
+#: Buttons of one message, in rows of five.
+MAX_BUTTONS = 25
+BUTTONS_PER_ROW = 5
+#: Characters of a button's label.
+MAX_LABEL_CHARS = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

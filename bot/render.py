@@ -9,13 +9,30 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bot.html_text import html_text
 from interpreter import CellError, DisplayData, ExecuteResult, Execution, Output, StoredFile, Stream
 
 TextKind = Literal["stdout", "stderr", "display", "result", "error", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class RichText:
+    """What a text came with: the same thing for a reader that can draw; None for what it hadn't.
+
+    Attributes:
+        html: As a table or a page without anything live in it.
+        csv: All of a table, or as much as was sent of it.
+        latex: As a formula, or a document's part.
+        markdown: As markdown.
+    """
+
+    html: str | None = None
+    csv: str | None = None
+    latex: str | None = None
+    markdown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +43,13 @@ class TextPart:
         text: As the kernel wrote it; streams keep their line ends.
         kind: Where it comes from. "note" is ours: what happened to the cell, in a sentence.
         count: The n of `Out[n]`, for kind "result".
+        rich: Other representations of it, None if there are none.
     """
 
     text: str
     kind: TextKind
     count: int | None = None
+    rich: RichText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +74,20 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class DocumentPart:
-    """Something shown that needs a program of its own: a web page, a PDF, a chart's source."""
+    """Something shown that needs a program of its own: a web page, a PDF, a chart's source.
+
+    Attributes:
+        content: Its bytes.
+        mime: Its type.
+        filename: What to call it.
+        chart: For a page that came with the source of the chart it shows: that source, from which
+            it is drawn more easily.
+    """
 
     content: bytes
     mime: str
     filename: str
+    chart: "DocumentPart | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +196,8 @@ class _Bundle:
     ) -> Iterator[TextPart | ImagePart | DocumentPart]:
         image = self._image(file)
         chart = self._chart()
-        document = self._page() or chart or self._pdf()
+        page = self._page()
+        document = replace(page, chart=chart) if page else chart or self._pdf()
         if image:
             yield image
         if document:
@@ -176,7 +205,7 @@ class _Bundle:
         # A chart's text is its source once more, a picture's only says that it is one.
         text = "" if image or chart else self._text()
         if text and not (document and text == self._named()):
-            yield TextPart(text, kind, count)
+            yield TextPart(text, kind, count, self._rich())
 
     def _image(self, file: StoredFile | None) -> ImagePart | None:
         for mime, (suffix, beginning) in _RASTER_IMAGES.items():
@@ -222,6 +251,15 @@ class _Bundle:
         if "application/json" in self.data:
             return json.dumps(self.data["application/json"], indent=2, ensure_ascii=False)
         return self._named()
+
+    def _rich(self) -> RichText | None:
+        rich = RichText(
+            html=_joined(self.data.get("text/html")),
+            csv=_joined(self.data.get("text/csv")),
+            latex=_joined(self.data.get("text/latex")),
+            markdown=_joined(self.data.get("text/markdown")),
+        )
+        return None if rich == RichText() else rich
 
     def _named(self) -> str:
         """For what can't be shown: what it would have been."""
