@@ -130,7 +130,8 @@ class NotebookLog:
 
         Its updates of displays that earlier cells showed replace those, as in any notebook.
         """
-        record = replace(record, outputs=tuple(filter(self._is_new, record.outputs)))
+        outputs = map(_without_csv, filter(self._is_new, record.outputs))
+        record = replace(record, outputs=tuple(outputs))
         self._records.append(record)
         self._code_bytes.append(text_bytes(record.code))
         self._output_bytes.append(_outputs_bytes(record.outputs))
@@ -199,6 +200,16 @@ class NotebookLog:
     def _forget_oldest(self) -> None:
         del self._records[0], self._code_bytes[0], self._output_bytes[0]
         self._cells_left_out += 1
+
+
+def _without_csv(output: Output) -> Output:
+    """A display without a large table's `text/csv`, which no notebook shows: its page is there."""
+    if not isinstance(output, DisplayData | ExecuteResult) or "text/csv" not in output.data:
+        return output
+    if "text/html" not in output.data and "text/plain" not in output.data:
+        return output
+    kept = {mime: value for mime, value in output.data.items() if mime != "text/csv"}
+    return replace(output, data=kept)
 
 
 def _is_display(output: Output, display_id: str) -> bool:

@@ -4,13 +4,14 @@ Nothing here needs privileges, and nothing here protects anyone: user code can c
 """
 
 import asyncio
+import base64
 import gc
 import os
 import random
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -26,6 +27,7 @@ from kernel_startup.describe import describe_file
 from kernel_startup.importers import Owner
 from kernel_startup.interrupts import Interrupts
 from kernel_startup.packages import Installer
+from kernel_startup.pictures import RendererMissing, picture_of
 from kernel_startup.pip_commands import PipCommands
 from kernel_startup.questions import Questions
 from kernel_startup.sandboxes import Places
@@ -42,6 +44,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         *IPythonKernel.control_msg_types,
         "variables_request",
         "describe_request",
+        "picture_request",
     ]
 
     def __init__(self, **options: Any) -> None:
@@ -49,7 +52,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         self._interrupts = Interrupts()
         self._interrupts.ignore()
         self._cells = 0
-        self._describing: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._questions = Questions(self)
         self.installer = Installer(self._questions)
         super().__init__(**options)
@@ -140,9 +143,16 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
 
     async def describe_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Answer with what a file holds; others are answered meanwhile."""
-        describing = asyncio.create_task(self._describe(stream, ident, parent))
-        self._describing.add(describing)
-        describing.add_done_callback(self._describing.discard)
+        self._answer_meanwhile(self._describe(stream, ident, parent))
+
+    async def picture_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Answer with a picture of what a cell showed; others are answered meanwhile."""
+        self._answer_meanwhile(self._draw(stream, ident, parent))
+
+    def _answer_meanwhile(self, answer: Coroutine[Any, Any, None]) -> None:
+        answering = asyncio.create_task(answer)
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
 
     async def _describe(self, stream: Any, ident: Any, parent: Any) -> None:
         content: dict[str, Any]
@@ -154,6 +164,24 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         except Exception as error:
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
         self.session.send(stream, "describe_reply", content, parent, ident)
+
+    async def _draw(self, stream: Any, ident: Any, parent: Any) -> None:
+        content: dict[str, Any]
+        try:
+            asked = parent["content"]
+            png = await asyncio.to_thread(
+                picture_of,
+                str(asked["content"]),
+                str(asked["mime"]),
+                time_s=float(asked["time_s"]),
+                make_do=bool(asked["make_do"]),
+            )
+            content = {"status": "ok", "png": base64.b64encode(png).decode("ascii")}
+        except RendererMissing:
+            content = {"status": "lacking"}
+        except Exception as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:500]}
+        self.session.send(stream, "picture_reply", content, parent, ident)
 
 
 class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no types

@@ -18,6 +18,7 @@ from IPython.core.inputtransformer2 import (
 from IPython.utils.text import LSString, SList
 
 from kernel_startup.pip_commands import PipCommands
+from kernel_startup.tables_shown import TableFormatter
 
 #: The magics of this kind that IPython has, and the tool that each is taken for.
 _MAGICS = {"pip": "pip", "uv": "uv", "conda": "conda", "mamba": "conda", "micromamba": "conda"}
@@ -53,6 +54,11 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
         """Keep the inputs only."""
         super().init_history()
         self.history_manager.outputs = _Forgetful()
+
+    def init_display_formatter(self) -> None:
+        """Have large tables shown with all of their values."""
+        self.display_formatter = TableFormatter(parent=self)
+        self.configurables.append(self.display_formatter)
 
     @contextmanager
     def _tee(self, channel: str) -> Iterator[None]:

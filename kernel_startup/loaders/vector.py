@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _MAX_SIDE = 4096
+#: What an inch has, and so a point, by CSS: resvg's own is 0, and a drawing in points has no size.
+RESOLUTION = 96.0
 
 
 class Svg(str):
@@ -60,7 +62,11 @@ class Svg(str):
         if not 0 < width <= 4 * _MAX_SIDE or width * own_height / own_width > 4 * _MAX_SIDE:
             raise ValueError(f"width={width} makes a picture that is too large")
         try:
-            rendered = resvg_py.svg_to_bytes(svg_string=_without_references(self), width=width)
+            rendered = resvg_py.svg_to_bytes(
+                svg_string=without_references(self),
+                width=width,
+                dpi=RESOLUTION,
+            )
         except BaseException as error:  # a panic of the library isn't an Exception
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
@@ -120,7 +126,7 @@ def _length(text: str) -> float | None:
         return None
 
 
-def _without_references(text: str) -> str:
+def without_references(text: str) -> str:
     """Take out what refers to other files: a drawing must not look around in the kernel."""
     text = re.sub(r"<!DOCTYPE[^>\[]*+(?:\[[^\]]*+\]\s*)?>", "", text, count=1)
     return _REFERENCE.sub(r"\1\2\2", text)
