@@ -33,7 +33,7 @@ log = get_logger(__name__)
 MAX_MESSAGE_BYTES = 24 << 20
 #: Questions are short.
 _MAX_QUESTION_BYTES = 2 << 20
-#: More than this is read only of what is shown; other messages of ours are far smaller.
+#: More than this is read only of what is shown or drawn; other messages of ours are far smaller.
 _CONTENT_BYTES = 1 << 20
 #: Of a message's header, parent and metadata; ours have a few hundred bytes each.
 _HEADER_BYTES = 1 << 16
@@ -62,8 +62,9 @@ _TOO_MANY_REQUESTS = "This cell has asked for packages too often; ask again in t
 #: ipykernel takes this for the end of the input.
 _END_OF_INPUT = "\x04"
 
-_LARGE_TYPES = frozenset({"display_data", "update_display_data", "execute_result"})
-_OUTPUT_TYPES = _LARGE_TYPES | {"stream", "error", "clear_output"}
+_SHOWN_TYPES = frozenset({"display_data", "update_display_data", "execute_result"})
+_OUTPUT_TYPES = _SHOWN_TYPES | {"stream", "error", "clear_output"}
+_LARGE_TYPES = _SHOWN_TYPES | {"picture_reply"}
 _CELL_STARTED_S = 1.0
 _MOST_COUNT = 1 << 31
 
@@ -434,6 +435,23 @@ class Kernel:
         reply = await self._request("describe_request", content, timeout_s=timeout_s, control=True)
         text = reply.get("text")
         return text if isinstance(text, str) else None
+
+    async def picture(self, content: str, mime: str, *, time_s: float, make_do: bool) -> Message:
+        """The kernel's ``picture_reply``, in at most ``time_s`` seconds; also while a cell runs.
+
+        Args:
+            content: what to draw.
+            mime: its type.
+            time_s: how long that may take, in seconds.
+            make_do: whether to draw it less well without a package that isn't there, if that can
+                be done.
+
+        Raises:
+            TimeoutError: the kernel did not answer.
+        """
+        asked = {"content": content, "mime": mime, "time_s": time_s, "make_do": make_do}
+        timeout_s = time_s + _REPLY_S
+        return await self._request("picture_request", asked, timeout_s=timeout_s, control=True)
 
     async def complete(self, code: str, cursor: int) -> Message:
         """The kernel's completions at a position in the code; also while a cell runs.

@@ -15,6 +15,7 @@ from interpreter.artifacts import ArtifactLimits, Collection, changed_files, col
 from interpreter.delivery import Delivery
 from interpreter.errors import (
     HostError,
+    InterpreterError,
     PackagesDisabled,
     QueueFull,
     SessionClosed,
@@ -30,9 +31,11 @@ from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import Output, OutputCollector
 from interpreter.packages import Installation, PackageRequest, Packages
+from interpreter.pictures import lacks_renderer, png_of_reply
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.settings import Settings
 from interpreter.zmtp import Intake
+from kernel_startup.picture_types import MOST_CONTENT_BYTES, RENDERERS, TIME_S, Kind, kind_of
 from kernel_startup.types import TYPES
 
 log = get_logger(__name__)
@@ -87,6 +90,8 @@ class Session:
         self._life_lock = asyncio.Lock()
         self._file_lock = asyncio.Lock()
         self._describe_lock = asyncio.Lock()
+        self._picture_lock = asyncio.Lock()
+        self._not_to_be_had: set[Kind] = set()
         self._working = WorkingDirectory({}, complete=True)
         self._notebook = NotebookLog()
         self._file_changes: set[asyncio.Task[None]] = set()
@@ -261,6 +266,36 @@ class Session:
             self._descriptions.pop(file_id, None)  # the next call may be luckier
             raise
 
+    async def picture(self, content: bytes, mime: str) -> bytes | None:
+        """A picture of what a cell showed in another form, for front ends that show only pictures.
+
+        It is drawn in the user's sandbox, without network, within limits of time, memory and size
+        of its own; also while a cell runs. What draws pages, formulas and charts is installed as a
+        package of the user's when it is needed first, where packages may be installed. What the
+        picture shows comes from untrusted code and content.
+
+        Args:
+            content: in UTF-8; JSON for types that end in ``+json``.
+            mime: ``image/svg+xml``, ``text/html``, ``text/csv``, ``text/latex``, or the types of
+                Plotly's, Vega's and Vega-Lite's charts.
+
+        Returns:
+            A PNG of at most 4000 by 4000 pixels and 8 MiB; None if it can't be drawn.
+        """
+        kind = kind_of(mime)
+        if kind is None or not 0 < len(content) <= MOST_CONTENT_BYTES:
+            return None
+        began = time.monotonic()
+        async with self._picture_lock:  # one at a time: each may take a lot
+            try:
+                png = await self._draw(content.decode("utf-8", "replace"), mime, kind)
+            except (TimeoutError, InterpreterError) as error:
+                log.info("no picture drawn", user_id=self.user_id, reason=type(error).__name__)
+                return None
+        duration_s = round(time.monotonic() - began, 3)
+        log.info("picture", user_id=self.user_id, kind=kind, drawn=bool(png), duration_s=duration_s)
+        return png
+
     async def complete(self, code: str, cursor: int) -> Completion:
         """What could stand at a position in a piece of code. Empty without a kernel.
 
@@ -359,6 +394,30 @@ class Session:
             title = TYPES[file.file_type].title if file.file_type in TYPES else "A file"
             described = f"{title}, {file.file_size:,} bytes. It could not be looked into."
         return described
+
+    # -- pictures --------------------------------------------------------------------------------
+
+    async def _draw(self, content: str, mime: str, kind: Kind) -> bytes | None:
+        kernel, gone = await self._ready_kernel()
+        self._state_gone = gone or self._state_gone  # for the next cell
+        make_do = kind in self._not_to_be_had
+        reply = await kernel.picture(content, mime, time_s=TIME_S, make_do=make_do)
+        if lacks_renderer(reply) and not make_do:
+            make_do = not await self._get_renderer(kind)
+            reply = await kernel.picture(content, mime, time_s=TIME_S, make_do=make_do)
+        return png_of_reply(reply)
+
+    async def _get_renderer(self, kind: Kind) -> bool:
+        """Have what draws a kind of pictures installed. Returns False if it can't be had."""
+        try:
+            done = await self._change_packages("install", RENDERERS.get(kind, ()))
+        except (PackagesDisabled, ValueError):
+            failed = True
+        else:
+            failed = bool(done.failed)
+        if failed:
+            self._not_to_be_had.add(kind)
+        return not failed
 
     # -- one cell --------------------------------------------------------------------------------
 
