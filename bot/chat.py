@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from bot import turn_events as events
 from bot.chat_model import ChatModel, ModelReply, ModelRequest, Tool, Usage
@@ -31,13 +31,11 @@ from interpreter import (
     InterpreterError,
     OnInput,
     Output,
+    Phase,
     Session,
     SessionClosed,
 )
 from interpreter.logs import get_logger
-
-if TYPE_CHECKING:
-    from interpreter import Phase
 
 log = get_logger(__name__)
 
@@ -511,7 +509,7 @@ class _Turn:
                 timeout_s=self._limits.cell_s,
                 on_output=lambda output: self._told_output(number, output),
                 on_input=self._on_input,
-                on_phase=lambda phase: self._told_phase(number, code, phase),
+                on_phase=lambda phase: self._told_phase(number, phase),
             )
         )
         try:
@@ -544,11 +542,9 @@ class _Turn:
     def _told_output(self, number: int, output: Output | ClearOutput) -> None:
         self._emit(events.CellOutput(number, output))
 
-    def _told_phase(self, number: int, code: str, phase: "Phase") -> None:
+    def _told_phase(self, number: int, phase: Phase) -> None:
         self._phase = phase.name
         match phase.name:
-            case "queued" | "starting":
-                self._emit(events.CellWaiting(number, code))
             case "installing":
                 self._emit(events.CellInstalling(number, phase.names))
             case "running":

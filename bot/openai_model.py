@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import openai
+from pydantic import SecretStr
 
 from bot.chat_model import ModelReply, ModelRequest, Tool, Usage
 from bot.conversation import AssistantMessage, Message, Picture, ToolCall, ToolResult, UserMessage
@@ -126,7 +127,7 @@ class OpenAIModel:
         client: openai.AsyncOpenAI,
         *,
         own_url: bool,
-        secret: str,
+        secret: SecretStr,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Use :meth:`open`."""
@@ -162,7 +163,9 @@ class OpenAIModel:
             max_retries=0,  # we wait ourselves, and say so
         )
         async with client:
-            yield cls(client, own_url=base_url is not None, secret=api_key or "", sleep=sleep)
+            yield cls(
+                client, own_url=base_url is not None, secret=SecretStr(api_key or ""), sleep=sleep
+            )
 
     async def reply(
         self,
@@ -284,8 +287,8 @@ class OpenAIModel:
             text = f"{text}: {body}"
         if isinstance(cause := error.__cause__, Exception):
             text = f"{text} [{type(cause).__name__}: {cause}]"
-        if self._secret:
-            text = text.replace(self._secret, "[key]")
+        if key := self._secret.get_secret_value():
+            text = text.replace(key, "[key]")
         text = _LOOKS_LIKE_A_KEY.sub("[key]", " ".join(text.split()))
         return text[:_DETAIL_CHARS]
 

@@ -29,7 +29,7 @@ from interpreter import (
     Stream,
     Variable,
 )
-from interpreter.execution import Status
+from interpreter.execution import OnPhase, Phase, Status, telling
 from interpreter.files import FileEvent, shown_name
 
 PNG = bytes.fromhex(
@@ -120,6 +120,12 @@ class FakeSession:
         self.completions = Completion((), 0, 0)
         self.named: tuple[Variable, ...] = ()
         self.refusal: InterpreterError | None = None
+        self.busy_with_others = False
+        self.free = asyncio.Event()
+        self.installs: dict[str, tuple[str, ...]] = {}
+        self.cancelled: list[str] = []
+        self.live = True
+        self.described: list[str] = []
         self._scripts: dict[str, Execution] = {}
         self._events: dict[str, tuple[Output | ClearOutput, ...]] = {}
         self._questions: dict[str, tuple[str, bool]] = {}
@@ -172,9 +178,17 @@ class FakeSession:
         timeout_s: float | None = None,
         on_output: OnOutput | None = None,
         on_input: OnInput | None = None,
+        on_phase: OnPhase | None = None,
     ) -> Execution:
         if self.refusal:
             raise self.refusal
+        tell = telling(on_phase)
+        tell(Phase("queued"))
+        if self.busy_with_others:
+            await self.free.wait()
+        if packages := self.installs.get(code):
+            tell(Phase("installing", packages, limit_s=60.0))
+        tell(Phase("running", limit_s=timeout_s or 60.0))
         self.ran.append(code)
         self._count += 1
         self.running.set()
@@ -185,7 +199,11 @@ class FakeSession:
             if isinstance(waiting, Awaitable):
                 await waiting
         if code in self._endless:
-            await self.stopped.wait()
+            try:
+                await self.stopped.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(code)
+                raise
             self.stopped.clear()
             return Execution(status=self._endless[code], code=code, count=self._count)
         if code in self._questions:
@@ -203,6 +221,10 @@ class FakeSession:
         self.restarts += 1
         self._count = 0
         self.stopped.set()
+
+    async def describe_file(self, file_id: str) -> str:
+        self.described.append(file_id)
+        return f"a file, {file_id}"
 
     async def complete(self, code: str, cursor: int) -> Completion:
         return self.completions

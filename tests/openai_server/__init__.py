@@ -7,8 +7,17 @@ async with OpenAIServer.open() as openai:
     assert openai.requests[1].last_result == "42\n"
 """
 
-from tests.openai_server.replies import Call, Chunks, Failure, Reply, Words
+from tests.openai_server.replies import Call, Chunks, Failure, Reply, Words, python_call
 from tests.openai_server.requests import ChatRequest
 from tests.openai_server.server import OpenAIServer
 
-__all__ = ["Call", "ChatRequest", "Chunks", "Failure", "OpenAIServer", "Reply", "Words"]
+__all__ = [
+    "Call",
+    "ChatRequest",
+    "Chunks",
+    "Failure",
+    "OpenAIServer",
+    "Reply",
+    "Words",
+    "python_call",
+]
