@@ -19,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import interpreter
+from bot.settings import BotSettings
+from interpreter.environment import load_together
 from interpreter.settings import Settings
 from kernel_startup.loaders import find_loader
 from kernel_startup.types import TYPES, UNKNOWN
@@ -57,15 +59,19 @@ PUBLIC_NAMES = (
     "NoCapacity",
     "OnInput",
     "OnOutput",
+    "OnPhase",
     "Output",
     "PackagesDisabled",
+    "Phase",
     "QueueFull",
     "Record",
     "RecordStore",
+    "ResourceSample",
     "SandboxUnavailable",
     "Session",
     "SessionClosed",
     "SessionError",
+    "SessionLimits",
     "SettingProblem",
     "Settings",
     "SettingsError",
@@ -296,7 +302,9 @@ def test_env_example_explains_every_setting() -> None:
     script = runpy.run_path(str(ROOT / ".make" / "env_example.py"))
     assert text == script["env_example"](), "run `make docs`"
     names = re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)
-    assert names == [setting.env_name for setting in Settings.documented()]
+    documented = [*BotSettings.documented(), *Settings.documented()]
+    assert names == [setting.env_name for setting in documented]
+    assert len({*names}) == len(names)
 
 
 def test_table_of_file_types_is_the_code_s() -> None:
@@ -331,14 +339,15 @@ def test_importing_the_kernel_s_package_imports_nothing() -> None:
 
 
 def test_env_example_can_be_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for setting in Settings.documented():
+    for setting in [*BotSettings.documented(), *Settings.documented()]:
         monkeypatch.delenv(setting.env_name, raising=False)
     uncommented = re.sub(
         r"^#([A-Z_]+=)", r"\1", (ROOT / ".env.example").read_text("utf-8"), flags=re.MULTILINE
     )
     (tmp_path / ".env").write_text(uncommented, "utf-8")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert Settings.load(tmp_path / ".env") == Settings()
+    loaded = load_together(Settings, BotSettings, tmp_path / ".env")
+    assert loaded == (Settings(), BotSettings())
 
 
 def test_readme_gives_the_two_commands_and_all_it_names_exist() -> None:
