@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bot.console.cell_source import SourceCell
     from bot.console.interrupt_key import InterruptKey
     from bot.console.screen import Screen
+    from bot.settings import BotSettings
     from interpreter import Interpreter, OnInput, Settings
 
 # Everything else is imported where it is used: --help and a mistyped option are answered at once.
@@ -57,10 +58,12 @@ def _start(arguments: Arguments) -> int:
     from bot.console.notebook_file import check_target
     from bot.console.signals import run_until_told
     from bot.console.upload import check_path
+    from bot.settings import BotSettings
     from interpreter import Settings
+    from interpreter.environment import load_together
 
     with _refusals_said():
-        settings = Settings.load()
+        settings, bot_settings = load_together(Settings, BotSettings)
         _configure_logging(settings)
         environment = _environment()
         screen = _screen(environment)
@@ -78,7 +81,7 @@ def _start(arguments: Arguments) -> int:
         with own_foreground(sys.stdin.fileno()) if from_make else nullcontext():
             return asyncio.run(
                 run_until_told(
-                    lambda key: _run_console(arguments, settings, screen, key),
+                    lambda key: _run_console(arguments, settings, bot_settings, screen, key),
                     # Whoever ends a prompt wants it ended: nothing has failed.
                     terminated=_OK,
                 )
@@ -116,7 +119,11 @@ def _refusals_said() -> "Iterator[None]":
 
 
 async def _run_console(
-    arguments: Arguments, settings: "Settings", screen: "Screen", key: "InterruptKey"
+    arguments: Arguments,
+    settings: "Settings",
+    bot_settings: "BotSettings",
+    screen: "Screen",
+    key: "InterruptKey",
 ) -> int:
     from platformdirs import user_state_path
     from prompt_toolkit.output import create_output
@@ -125,8 +132,16 @@ async def _run_console(
     from bot.console.console import Console
     from bot.console.output_directory import OutputDirectory
     from bot.console.prompt import CellPrompt
+    from bot.console.questions import is_question
+    from bot.console.talk import open_talk
 
-    async with _opened(settings) as service:
+    directory = OutputDirectory(arguments.output)
+    async with (
+        _opened(settings) as service,
+        open_talk(
+            bot_settings, service, user_id=arguments.user, screen=screen, directory=directory
+        ) as talk,
+    ):
         session = await service.session(user_id=arguments.user)
         console = Console(
             service,
@@ -135,10 +150,12 @@ async def _run_console(
                 ConsoleCompleter(service, session),
                 history=user_state_path("cellmate", appauthor=False) / "history",
                 output=create_output(always_prefer_tty=True),
+                is_words=is_question if talk else lambda text: False,
             ),
             screen=screen,
-            directory=OutputDirectory(arguments.output),
+            directory=directory,
             interrupt_key=key,
+            talk=talk,
         )
         await console.run(uploads=arguments.files)
         if arguments.export:

@@ -5,13 +5,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from bot.chat import OnEvent, Question, TurnControl, TurnLimits, TurnResult, TurnStatus, run_turn
 from bot.chat_model import ChatModel, Usage
 from bot.conversation import AssistantMessage, Exchange, Picture, UserMessage
 from bot.history import kept_exchange
 from bot.prompts import FILES_ALONE, kept_question, question_text, system_prompt
+from bot.settings import BotSettings
 from bot.suggestions import about_files
 from interpreter import Interpreter, InterpreterError, OnInput, Session, StoredFile
 from interpreter.logs import get_logger
@@ -40,25 +40,6 @@ _NO_MODEL = (
 _NO_QUESTION = "What would you like to know?"
 
 
-class ModelSettings(Protocol):
-    """What of the bot's settings a turn goes by; see ``bot.settings.BotSettings``."""
-
-    @property
-    def openai_model(self) -> str: ...
-    @property
-    def model_sees_images(self) -> bool: ...
-    @property
-    def model_context_tokens(self) -> int: ...
-    @property
-    def model_output_tokens(self) -> int: ...
-    @property
-    def turn_rounds(self) -> int: ...
-    @property
-    def turn_tokens(self) -> int: ...
-    @property
-    def turn_timeout_s(self) -> float: ...
-
-
 class Assistant:
     """Answers questions; may be asked by several tasks at once."""
 
@@ -67,7 +48,7 @@ class Assistant:
         *,
         service: Interpreter,
         model: ChatModel | None,
-        settings: ModelSettings,
+        settings: BotSettings,
         at_console: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

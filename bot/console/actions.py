@@ -31,16 +31,18 @@ class Actions:
         screen: Screen,
         directory: OutputDirectory,
         on_restart: Callable[[], object],
+        on_upload: Callable[[StoredFile], object] = lambda file: None,
     ) -> None:
         self._service = service
         self._session = session
         self._screen = screen
         self._directory = directory
         self._on_restart = on_restart
+        self._on_upload = on_upload
         self._exported: set[Path] = set()
 
     async def run(self, command: Command) -> None:
-        """Carry out any command but `quit`.
+        """Carry out any command but `quit`, `ask` and `forget`.
 
         Raises:
             UnusableCommand: It can't be, and why.
@@ -65,6 +67,7 @@ class Actions:
         for path in paths:
             with evictions_told(self._service, user_id=user_id, say=self._warn):
                 file = await upload(self._service.files, user_id=user_id, path=path)
+                self._on_upload(file)
                 self._screen.line(
                     f"{inert_name(file.filename)} ({size_text(file.file_size)}): "
                     f'load_file("{file.file_id}")'
@@ -166,7 +169,8 @@ class Actions:
     async def _help(self, arguments: tuple[str, ...]) -> None:
         self._screen.line(
             "Python goes to your kernel; its variables stay from cell to cell. FILES holds\n"
-            'your files (id -> path), load_file("ID or name") loads one.\n'
+            'your files (id -> path), load_file("ID or name") loads one. With a language model\n'
+            "(OPENAI_API_KEY), what is plainly words and not code is a question to it.\n"
         )
         self._screen.line(help_text())
 

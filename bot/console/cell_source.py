@@ -45,7 +45,7 @@ def is_complete(code: str) -> bool:
     ends_blank = not code.rpartition("\n")[2].strip()
     if code.lstrip().startswith("%%"):
         return "\n" in code and ends_blank
-    code = _IPYTHON_LINE.sub(r"\g<indent>pass", code)
+    code = without_magic(code)
     try:
         with warnings.catch_warnings():
             # The kernel will say it, once; here it would be said in the middle of typing.
@@ -56,6 +56,11 @@ def is_complete(code: str) -> bool:
     except (ValueError, OverflowError, MemoryError, RecursionError):
         return True
     return ends_blank or not _ends_in_block(tree)
+
+
+def without_magic(code: str) -> str:
+    """The code with a statement of Python in place of what only IPython understands."""
+    return _IPYTHON_LINE.sub(r"\g<indent>pass", code)
 
 
 def next_indent(code: str) -> str:

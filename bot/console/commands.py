@@ -20,16 +20,20 @@ class CommandHelp:
         summary: What it does, without a full stop.
         least: How many arguments it needs.
         most: How many it takes; None means any number.
+        is_text: Whether all that follows is one argument, as it is.
     """
 
     arguments: str
     summary: str
     least: int = 0
     most: int | None = 0
+    is_text: bool = False
 
 
 COMMANDS: Mapping[str, CommandHelp] = MappingProxyType(
     {
+        "ask": CommandHelp("QUESTION", "ask the language model, in words", 1, 1, is_text=True),
+        "forget": CommandHelp("", "begin a new conversation with it"),
         "upload": CommandHelp("PATH [PATH...]", "give files to the kernel", 1, None),
         "files": CommandHelp("", "list your files"),
         "delete": CommandHelp("ID [ID...]", "delete files by id or unmistakable name", 1, None),
@@ -75,8 +79,9 @@ def parse_command(line: str) -> Command | None:
     name = _ALIASES.get(match["name"].lower(), match["name"].lower())
     if name not in COMMANDS:
         raise UnusableCommand(_unknown(match["name"]))
-    arguments = _words(match["rest"])
     usage = COMMANDS[name]
+    rest = match["rest"].strip()
+    arguments = ((rest,) if rest else ()) if usage.is_text else _words(rest)
     if len(arguments) < usage.least or (usage.most is not None and len(arguments) > usage.most):
         raise UnusableCommand(f"It is written :{name} {usage.arguments}".rstrip() + ".")
     return Command(name, arguments)

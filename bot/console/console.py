@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from bot.chat import TurnControl
 from bot.console.actions import Actions
-from bot.console.commands import UnusableCommand, dropped_path, parse_command
+from bot.console.commands import Command, UnusableCommand, dropped_path, parse_command
 from bot.console.evictions import evictions_told
 from bot.console.interrupt_key import InterruptKey
 from bot.console.output_directory import OutputDirectory
 from bot.console.prompt import CellPrompt
+from bot.console.questions import is_question
 from bot.console.screen import Screen
 from bot.console.standard_input import END_OF_INPUT
+from bot.console.talk import Talk
 from bot.console.views import TerminalView
 from interpreter import Execution, Interpreter, InterpreterError, Session
 from interpreter.logs import get_logger
@@ -20,6 +23,11 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 HINT = "Type Python; :upload FILE gives it your data, :help tells more, Ctrl-D leaves."
+HINT_WITH_MODEL = (
+    "Type Python, or ask in words; :upload FILE gives it your data, :help tells more, "
+    "Ctrl-D leaves."
+)
+_NO_MODEL = "There is no language model: set OPENAI_API_KEY or OPENAI_BASE_URL to ask in words."
 
 #: A second Ctrl-C within this time asks for more than an interrupt.
 _TWICE_S = 2.0
@@ -37,6 +45,7 @@ class Console:
         screen: Screen,
         directory: OutputDirectory,
         interrupt_key: InterruptKey,
+        talk: Talk | None = None,
     ) -> None:
         """Make a console; `run` is it.
 
@@ -47,6 +56,7 @@ class Console:
             screen: Where results are written.
             directory: Where pictures and files are saved.
             interrupt_key: What Ctrl-C does between prompts.
+            talk: Who answers questions in words; None if nobody does.
         """
         self._service = service
         self._session = session
@@ -54,11 +64,17 @@ class Console:
         self._screen = screen
         self._directory = directory
         self._interrupt_key = interrupt_key
+        self._talk = talk
         self._number = 1
         self._default = ""
         self._asking = asyncio.Lock()
         self._actions = Actions(
-            service, session, screen=screen, directory=directory, on_restart=self._restarted
+            service,
+            session,
+            screen=screen,
+            directory=directory,
+            on_restart=self._restarted,
+            on_upload=talk.add_file if talk else lambda file: None,
         )
 
     async def run(self, *, uploads: tuple[Path, ...] = ()) -> None:
@@ -71,7 +87,7 @@ class Console:
             if uploads:
                 with self._reported():
                     await self._actions.upload_all(uploads)
-            self._screen.line(HINT, "faint")
+            self._screen.line(HINT_WITH_MODEL if self._talk else HINT, "faint")
             while True:
                 default, self._default = self._default, ""
                 text = await self._prompt.read(self._number, default=default)
@@ -86,14 +102,35 @@ class Console:
             command = parse_command(text)
             if command and command.name == "quit":
                 return False
-            if command:
+            if command and command.name in {"ask", "forget"}:
+                await self._run_talk_command(command)
+            elif command:
                 await self._stoppable(asyncio.create_task(self._actions.run(command)))
             elif (path := dropped_path(text)) and path.is_file():
                 self._screen.line("That is a file; Enter uploads it.", "note")
                 self._default = f":upload {text.strip()}"
+            elif self._talk and is_question(text):
+                await self._ask_model(self._talk, text)
             else:
                 await self._run_cell(text)
         return True
+
+    async def _run_talk_command(self, command: Command) -> None:
+        if self._talk is None:
+            raise UnusableCommand(_NO_MODEL)
+        if command.name == "ask":
+            await self._ask_model(self._talk, command.arguments[0])
+        else:
+            self._talk.forget()
+            self._screen.line("A new conversation begins; variables and files are still there.")
+
+    async def _ask_model(self, talk: Talk, question: str) -> None:
+        control = TurnControl()
+        with (
+            evictions_told(self._service, user_id=self._session.user_id, say=self._warn),
+            self._interrupt_key.handled_by(control.stop),
+        ):
+            await talk.ask(question, control=control, on_input=self._answer, on_cell=self._count)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

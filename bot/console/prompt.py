@@ -1,6 +1,7 @@
 """The prompt: where cells and commands are typed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -34,6 +35,7 @@ class CellPrompt:
         history: Path | None,
         input: Input | None = None,
         output: Output | None = None,
+        is_words: Callable[[str], bool] = lambda text: False,
     ) -> None:
         """Make a prompt.
 
@@ -43,6 +45,7 @@ class CellPrompt:
                 for as long as the prompt exists.
             input: Where keys come from; None is the terminal.
             output: Where the prompt is drawn; None is the terminal.
+            is_words: Tells what is no code, and isn't coloured as such.
         """
         self._input = input
         self._output = output
@@ -53,7 +56,9 @@ class CellPrompt:
             completer=completer,
             complete_while_typing=False,
             history=_history(history),
-            lexer=DynamicLexer(lambda: command if _is_command(_typed()) else code),
+            lexer=DynamicLexer(
+                lambda: command if _is_command(_typed()) or is_words(_typed()) else code
+            ),
             style=_STYLE,
             prompt_continuation=_continuation,
             input=input,
