@@ -8,7 +8,13 @@ from bot.messages.execution import compose_execution
 from bot.messages.filenames import attachment_name
 from bot.messages.offers import FileOffer, OfferButton
 from bot.messages.packing import most_file_bytes, pack
-from bot.messages.plain import code_block, escape_markdown, escape_mentions, visible
+from bot.messages.plain import (
+    code_block,
+    escape_markdown,
+    escape_mentions,
+    plain_sentence,
+    visible,
+)
 from bot.messages.split import split_markdown
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "most_file_bytes",
     "pack",
     "parts_of",
+    "plain_sentence",
     "split_markdown",
     "visible",
     "zipped",

@@ -10,10 +10,10 @@ from bot.messages.lengths import length
 from bot.messages.links import FileLinks
 from bot.messages.offers import OfferButton, TooLarge, offers
 from bot.messages.packing import most_file_bytes, pack
-from bot.messages.plain import bold, escape_markdown, escape_mentions, visible
-from bot.messages.showcase import Exhibit, Picture, Showcase, discord_text
+from bot.messages.plain import bold, escape_markdown, escape_mentions, plain_sentence, visible
+from bot.messages.showcase import Exhibit, Picture, Showcase
 from bot.messages.split import split_markdown
-from bot.outgoing import MAX_BUTTONS, Attachment, Button, OutgoingMessage
+from bot.outgoing import MAX_BUTTONS, MESSAGE_CHARS, Attachment, Button, OutgoingMessage
 from bot.render import DocumentPart, FilePart, ImagePart, Part, TextPart, parts
 from interpreter import CellError, DisplayData, ExecuteResult, Execution, StoredFile
 
@@ -88,23 +88,26 @@ async def finish(
         offer: Makes the buttons for that.
         name: What to call the file of a very long text.
     """
-    if length(text) > _MAX_MESSAGES * 2_000:
+    if length(text) > _MAX_MESSAGES * MESSAGE_CHARS:
         attachments = [*await showcase.made(text.encode(), name), *attachments]
-        text = f"{split_markdown(text)[0]}\n\n-# This goes on in {attachments[0].filename}."
+        beginning = split_markdown(text, MESSAGE_CHARS - 100)[0]
+        text = f"{beginning}\n\n-# This goes on in {attachments[0].filename}."
     offered = _offers(showcase.too_large, offer, MAX_BUTTONS - len(buttons))
     named = [
-        large.sentence(showcase.file_bytes, offered=large.file is not None and bool(offered))
+        large.sentence(showcase.file_bytes, offered=large in offered)
         for large in showcase.too_large[:_MAX_NAMED]
     ]
     if len(showcase.too_large) > _MAX_NAMED:
         named.append(f"So are {len(showcase.too_large) - _MAX_NAMED} more files.")
-    small = [f"-# {' '.join(note.split())}" for note in notes]
+    renamed = [f"{bold(old)} is attached as {new}." for old, new in showcase.renamed[:_MAX_NAMED]]
+    small = [f"-# {' '.join(note.split())}" for note in (*renamed, *notes)]
     closing = "\n".join((*named, *small))
     if closing:
         text = f"{text}\n{closing}" if text.endswith("```") else f"{text}\n\n{closing}".lstrip("\n")
     if not (text.strip() or attachments):
         text = "Done. There is nothing to show."
-    return pack(split_markdown(text), attachments, (*offered, *buttons))
+    ways = tuple(button for made in offered.values() for button in made)
+    return pack(split_markdown(text), attachments, (*ways, *buttons))
 
 
 def superseded(cells: Sequence[Execution]) -> frozenset[str]:
@@ -171,7 +174,7 @@ async def _instead_of_words(
 ) -> tuple[list[Exhibit], str]:
     """What to say where the model said nothing: why, or what the last cell came to."""
     if result.note:
-        return exhibits, discord_text(result.note)
+        return exhibits, plain_sentence(result.note)
     if not result.cells:
         return exhibits, ""
     last = result.cells[-1]
@@ -187,22 +190,22 @@ async def _instead_of_words(
     )
     if not printed.strip():
         return exhibits, ""
-    return [await showcase.long_text(printed, "output", last), *exhibits], ""
+    return [await showcase.long_text(printed, showcase.stem(last, "output")), *exhibits], ""
 
 
 def _failure(cell: Execution, error: CellError | None) -> str:
     if cell.message:
-        return discord_text(cell.message)
+        return plain_sentence(cell.message)
     if error is None:
         return "The last cell did not finish."
     reason = " ".join(visible(error.evalue).split())[:300]
-    said = f"{bold(error.ename)}: {escape_mentions(escape_markdown(reason))}" if reason else ""
-    return f"The last cell ended with an error, {said or bold(error.ename)}"
+    said = f": {escape_mentions(escape_markdown(reason))}" if reason else "."
+    return f"The last cell ended with an error, {bold(error.ename)}{said}"
 
 
 def _notes(result: TurnResult, *, spoken: bool, said: str) -> Iterator[str]:
-    if result.note and spoken and discord_text(result.note) != said:
-        yield discord_text(result.note)
+    if result.note and spoken and plain_sentence(result.note) != said:
+        yield plain_sentence(result.note)
     yield from cell_notes(result.cells)
 
 
@@ -210,22 +213,24 @@ def cell_notes(cells: Sequence[Execution]) -> Iterator[str]:
     """Small print about cells: what was installed, lost, and left out; Discord's markdown."""
     installed = dict.fromkeys(name for cell in cells for name in cell.installed)
     if installed:
-        yield f"Installed {discord_text(', '.join(list(installed)[:20]))}."
+        yield f"Installed {plain_sentence(', '.join(list(installed)[:20]))}."
     if any(cell.state_lost for cell in cells):
         yield "The kernel had to be replaced: its variables are gone, your files are still there."
     for skipped in [one for cell in cells for one in cell.skipped][:_MAX_NAMED]:
-        yield f"{bold(skipped.name)} was left out: {discord_text(skipped.reason)}."
+        yield f"{bold(skipped.name)} was left out: {plain_sentence(skipped.reason)}."
 
 
 def _offers(
     too_large: Sequence[TooLarge], offer: OfferButton | None, room: int
-) -> tuple[Button, ...]:
-    if offer is None:
-        return ()
-    made = [
-        offer(one) for large in too_large[:_MAX_NAMED] if large.file for one in offers(large.file)
-    ]
-    return tuple(made[: max(room, 0)])
+) -> dict[TooLarge, list[Button]]:
+    """The ways to get each file, for as many as there is room for."""
+    made: dict[TooLarge, list[Button]] = {}
+    for large in too_large[:_MAX_NAMED]:
+        ways = offers(large.file) if large.file else ()
+        if offer and ways and len(ways) <= room:
+            made[large] = [offer(way) for way in ways]
+            room -= len(ways)
+    return made
 
 
 def _described(file: Attachment, alts: dict[str, str]) -> Attachment:

@@ -35,7 +35,7 @@ _BARE_FILE = re.compile(
 )
 _HTML_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s[^<>]*)?)/?>|<!--.*?-->", re.DOTALL)
 _TASK = re.compile(r"\[([ xX])\] ")
-_IDENTIFIER = re.compile(r"\w+", re.ASCII)
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 _SCRIPTS = {"<sup>": "^", "<sub>": "_"}
 _MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "u": "__", "s": "~~", "del": "~~"}
 _GONE = frozenset(
@@ -455,9 +455,8 @@ def _is_known(tag: re.Match[str]) -> bool:
 
 def _special(token: Token) -> str:
     """A character that was escaped, or written as an entity."""
-    if token.info == "escape" and token.content in "\\*_~`|#>[]()-.!<@":
-        return f"\\{token.content}"
-    return escape_markdown(token.content)
+    escaped = token.info == "escape" and token.content in "#>()-.!<@"
+    return f"\\{token.content}" if escaped or token.content in "\\*_~`|[]" else token.content
 
 
 def _note_mark(name: str) -> str:

@@ -6,8 +6,8 @@ from bot.messages.answer import cell_notes, finish, without_twins
 from bot.messages.lengths import first, length
 from bot.messages.offers import OfferButton
 from bot.messages.packing import most_file_bytes
-from bot.messages.plain import code_block
-from bot.messages.showcase import Picture, Showcase, discord_text
+from bot.messages.plain import code_block, plain_sentence
+from bot.messages.showcase import Picture, Showcase
 from bot.outgoing import Button, OutgoingMessage
 from bot.render import Part, TextPart, parts
 from bot.sizes import span_text
@@ -55,7 +55,7 @@ async def compose_execution(
     if show_code:
         texts.insert(0, shown_code(execution.code))
     if execution.message:
-        texts.append(discord_text(execution.message))
+        texts.append(plain_sentence(execution.message))
     if not texts and not attachments:
         texts = [_SILENT.get(execution.status, "The cell did not finish.")]
     return await finish(
@@ -128,7 +128,7 @@ def _notes(execution: Execution) -> Iterator[str]:
     if execution.message:
         # It tells of lost variables and files left out itself.
         if execution.installed:
-            yield f"Installed {discord_text(', '.join(execution.installed[:20]))}."
+            yield f"Installed {plain_sentence(', '.join(execution.installed[:20]))}."
     else:
         yield from cell_notes((execution,))
     if execution.durations.run_s > _WORTH_TELLING_S:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from bot.messages.plain import bold
+from bot.messages.lengths import shortened
+from bot.messages.plain import bold, visible
 from bot.outgoing import Button
 from bot.sizes import size_text
 from interpreter import StoredFile
@@ -36,7 +37,8 @@ _COMPRESSED = frozenset(
         *("webp", "xlsx", "xz", "zip", "zst", "feather"),
     }
 )
-_MAX_NAME_CHARS = 40
+_MAX_LABEL_NAME_CHARS = 40
+_MAX_NAMED_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class TooLarge:
         facts = size_text(self.size)
         if self.file:
             facts = f"id `{self.file.file_id}`, {facts}"
-        line = f"{bold(self.filename)} ({facts}) is larger than the {size_text(limit_bytes)} that "
-        line += "a file can have here."
+        name = bold(shortened(self.filename, _MAX_NAMED_CHARS))
+        limit = size_text(limit_bytes)
+        line = f"{name} ({facts}) is larger than the {limit} that a file can have here."
         if offered:
             return line + " Choose below how to get it."
         if self.file is None:
@@ -69,8 +72,8 @@ class TooLarge:
 
 def offers(file: StoredFile) -> tuple[FileOffer, ...]:
     """The ways to get a file, the better one first."""
-    name = file.filename.rpartition("/")[2]
-    name = name if len(name) <= _MAX_NAME_CHARS else f"{name[: _MAX_NAME_CHARS - 1]}…"
+    name = visible(file.filename).rpartition("/")[2]
+    name = shortened(name, _MAX_LABEL_NAME_CHARS)
     parts = FileOffer(file, "parts", f"Send {name} in parts")
     if name_suffix(file.filename) in _COMPRESSED:
         return (parts,)

@@ -85,6 +85,17 @@ def _escaped(markup: re.Match[str]) -> str:
     return f"{markup[0][:-1]}\\{markup[0][-1]}"
 
 
+def plain_sentence(text: str) -> str:
+    """A sentence that may quote names from anywhere: shows as it is, but for code in backticks."""
+    pieces = without_fences(visible(text)).split("`")
+    if len(pieces) % 2 == 0:  # one that is left open is no code
+        return escape_mentions(escape_markdown("`".join(pieces)))
+    return "`".join(
+        piece if index % 2 else escape_mentions(escape_markdown(piece))
+        for index, piece in enumerate(pieces)
+    )
+
+
 def bold(text: str) -> str:
     """A name in bold, on one line, as it is."""
     return f"**{escape_mentions(escape_markdown(' '.join(visible(text).split())))}**"

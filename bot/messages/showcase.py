@@ -12,8 +12,8 @@ from bot.messages.dialect import discord_markdown
 from bot.messages.filenames import Names
 from bot.messages.latex import unicode_math
 from bot.messages.lengths import first, last, length, shortened
-from bot.messages.offers import TooLarge
-from bot.messages.plain import code_block, visible
+from bot.messages.offers import TooLarge, name_suffix
+from bot.messages.plain import code_block, plain_sentence, visible
 from bot.messages.tables import fits_block
 from bot.outgoing import MAX_ALT_CHARS, Attachment
 from bot.render import DocumentPart, FilePart, ImagePart, Part, RichText, TextPart
@@ -24,6 +24,10 @@ Picture: TypeAlias = Callable[[bytes, str], Awaitable[bytes | None]]
 
 #: Each picture may take seconds to draw.
 _MAX_DRAWN = 10
+_MAX_DRAWN_BYTES = 8 * 2**20
+#: Files that Discord shows as pictures, and those that can be drawn as one.
+_SHOWN_SUFFIXES = frozenset({"png", "jpg", "jpeg", "gif", "webp"})
+_DRAWN_SUFFIXES = {"svg": "image/svg+xml", "html": "text/html", "htm": "text/html"}
 #: What is shown of a long text: of its beginning and of its end.
 _HEAD_CHARS, _TAIL_CHARS = 900, 500
 _MAX_TRACEBACK_CHARS = 1_200
@@ -59,12 +63,14 @@ class Showcase:
         file_bytes: how large one file may be.
         too_large: what could not be attached.
         shown: the files attached so far, by what they are called where they come from.
+        renamed: stored files of whose names little is left, with what they are called now.
     """
 
     picture: Picture
     file_bytes: int
     too_large: list[TooLarge] = field(default_factory=list)
     shown: dict[str, Attachment] = field(default_factory=dict)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
     _names: Names = field(default_factory=Names)
     _digests: dict[str, Attachment | None] = field(default_factory=dict)
     _drawn: int = 0
@@ -80,7 +86,7 @@ class Showcase:
             case DocumentPart():
                 return await self._document(part, execution)
             case FilePart():
-                return Exhibit("", self.file(part.file, alt=_alt_of_file(part.file, execution)))
+                return await self._saved(part.file, execution)
 
     def file(self, file: StoredFile, *, alt: str | None = None) -> tuple[Attachment, ...]:
         """A stored file; nothing if its bytes are attached already, or if it is too large."""
@@ -96,6 +102,8 @@ class Showcase:
         attachment = Attachment(name, file.file_path, file.file_size, alt, file.file_id)
         self._digests[file.sha256] = attachment
         self.shown[file.filename] = attachment
+        if name.startswith("file") and not file.filename.rpartition("/")[2].startswith("file"):
+            self.renamed.append((file.filename, name))
         return (attachment,)
 
     async def made(
@@ -139,9 +147,28 @@ class Showcase:
         if part.mime == "image/svg+xml":
             stem = part.filename.rpartition("/")[2].removesuffix(".svg")
             drawing = await self._drawing(part.content, part.mime, stem, alt)
+        own = None if drawing else alt
         if part.file:
-            return Exhibit("", (*drawing, *self.file(part.file, alt=alt)))
-        return Exhibit("", (*drawing, *await self.made(part.content, part.filename, alt)))
+            return Exhibit("", (*drawing, *self.file(part.file, alt=own)))
+        return Exhibit("", (*drawing, *await self.made(part.content, part.filename, own)))
+
+    async def _saved(self, file: StoredFile, execution: Execution) -> Exhibit:
+        """A file that a cell wrote; a drawing or a page also as a picture."""
+        alt = _alt_of_image_file(file, execution)
+        suffix = name_suffix(file.filename)
+        if suffix in _SHOWN_SUFFIXES:
+            return Exhibit("", self.file(file, alt=alt))
+        attachments = self.file(file)
+        drawing: tuple[Attachment, ...] = ()
+        mime = _DRAWN_SUFFIXES.get(suffix)
+        if mime and attachments and file.file_size <= _MAX_DRAWN_BYTES:
+            stem = file.filename.rpartition("/")[2].rpartition(".")[0]
+            try:
+                content = await asyncio.to_thread(file.file_path.read_bytes)
+            except OSError:  # it may have been deleted meanwhile: whoever sends it will tell
+                return Exhibit("", attachments)
+            drawing = await self._drawing(content, mime, stem, alt)
+        return Exhibit("", (*drawing, *attachments))
 
     async def _document(self, part: DocumentPart, execution: Execution) -> Exhibit:
         source = part.chart or part
@@ -163,11 +190,16 @@ class Showcase:
         if part.kind == "error":
             return await self._traceback(part.text, execution)
         if part.kind == "note":
-            return Exhibit(discord_text(part.text))
-        return await self.long_text(part.text, part.kind, execution)
+            return Exhibit(plain_sentence(part.text))
+        return await self.long_text(part.text, self.stem(execution, part.kind))
 
-    async def long_text(self, text: str, what: str, execution: Execution) -> Exhibit:
-        """A text in a block of code; of a long one the beginning and the end, and all as a file."""
+    async def long_text(self, text: str, stem: str) -> Exhibit:
+        """A text in a block of code; of a long one the beginning and the end, and all as a file.
+
+        Args:
+            text: As a cell put it out.
+            stem: What to call the file, without suffix.
+        """
         text = visible(text).rstrip()
         lines = text.split("\n")
         if length(text) <= _HEAD_CHARS + _TAIL_CHARS and len(lines) <= _MAX_LINES:
@@ -175,7 +207,7 @@ class Showcase:
         head = first("\n".join(lines[: _MAX_LINES // 2]), _HEAD_CHARS)
         tail = last("\n".join(lines[-(_MAX_LINES // 2) :]), _TAIL_CHARS)
         head, tail = _to_line_end(head, text), _from_line_start(tail, text)
-        files = await self.made(text.encode(), self._stem(execution, what) + ".txt")
+        files = await self.made(text.encode(), f"{stem}.txt")
         missing = length(text) - length(head) - length(tail)
         block = code_block(f"{head}\n… {missing:,} characters left out\n{tail}")
         return Exhibit(_with_note(block, "All of it is in", files), files)
@@ -185,7 +217,7 @@ class Showcase:
         text = visible(text).strip("\n")
         if length(text) <= _MAX_TRACEBACK_CHARS:
             return Exhibit(code_block(text))
-        files = await self.made(text.encode(), self._stem(execution, "traceback") + ".txt")
+        files = await self.made(text.encode(), self.stem(execution, "traceback") + ".txt")
         tail = _from_line_start(last(text, _MAX_TRACEBACK_CHARS), text)
         block = code_block(f"…\n{tail}")
         return Exhibit(_with_note(block, "The whole traceback is in", files), files)
@@ -194,15 +226,17 @@ class Showcase:
         """A table as a block of code while it is small, else drawn, with all of it as a file."""
         html = rich.html or ""
         plain = visible(text).rstrip()
-        stem = self._stem(execution, "table")
+        stem = self.stem(execution, "table")
         if fits_block(plain) and not _STYLED.search(html) and not _FOLDED.search(plain):
             return Exhibit(code_block(plain), await self._csv(rich, stem))
         alt = shortened(f"Table {_made_by(execution)}:\n{plain}", MAX_ALT_CHARS)
         drawing = await self._drawing(html.encode(errors="replace"), "text/html", stem, alt)
+        if not drawing and rich.csv:
+            drawing = await self._drawing(rich.csv.encode(errors="replace"), "text/csv", stem, alt)
         files = await self._csv(rich, stem)
         if drawing:
             return Exhibit("", (*drawing, *files))
-        exhibit = await self.long_text(plain, "table", execution)
+        exhibit = await self.long_text(plain, stem)
         return replace(exhibit, attachments=(*exhibit.attachments, *files))
 
     async def _csv(self, rich: RichText, stem: str) -> tuple[Attachment, ...]:
@@ -213,26 +247,21 @@ class Showcase:
     async def _formula(self, latex: str, execution: Execution) -> Exhibit:
         source = visible(latex).strip()
         alt = shortened(source, MAX_ALT_CHARS)
-        stem = self._stem(execution, "formula")
+        stem = self.stem(execution, "formula")
         if drawing := await self._drawing(latex.encode(errors="replace"), "text/latex", stem, alt):
             return Exhibit("", drawing)
         formula = _MATH_MARKS.sub("", _MATH_MARKS.sub("", source, count=1), count=1)
         if text := unicode_math(formula):
             return Exhibit(code_block(text))
         if length(source) > _HEAD_CHARS:
-            return await self.long_text(source, "formula", execution)
+            return await self.long_text(source, stem)
         return Exhibit(code_block(source, "latex"))
 
-    def _stem(self, execution: Execution, what: str) -> str:
+    def stem(self, execution: Execution, what: str) -> str:
         """What to call something of a cell, without suffix; numbered from the second on."""
         stem = f"cell-{execution.count}-{what}" if execution.count else what
         self._numbers[stem] = number = self._numbers.get(stem, 0) + 1
         return stem if number == 1 else f"{stem}-{number}"
-
-
-def discord_text(text: str) -> str:
-    """A sentence of ours, which may quote names from anywhere, for a message."""
-    return discord_markdown(text)
 
 
 def _with_note(block: str, where: str, files: tuple[Attachment, ...]) -> str:
@@ -254,11 +283,10 @@ def _alt_of_image(part: ImagePart, execution: Execution) -> str:
     return shortened(f"{name}{_made_by(execution)}", MAX_ALT_CHARS)
 
 
-def _alt_of_file(file: StoredFile, execution: Execution) -> str | None:
-    suffix = file.filename.rpartition(".")[2].lower()
-    if suffix not in {"png", "jpg", "jpeg", "gif", "webp"}:
-        return None
-    return shortened(f"{visible(file.filename)}, {_made_by(execution)}", MAX_ALT_CHARS)
+def _alt_of_image_file(file: StoredFile, execution: Execution) -> str:
+    saved = [one for one in execution.artifacts if name_suffix(one.filename) in _SHOWN_SUFFIXES]
+    titles = _titles(execution) if len(saved) <= 1 else ""
+    return titles or shortened(f"{visible(file.filename)}, {_made_by(execution)}", MAX_ALT_CHARS)
 
 
 def _titles(execution: Execution) -> str:
