@@ -1,0 +1,52 @@
+"""Bot: everything that answers people in Discord needs, put together once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from bot.assistant import Assistant
+    from bot.discord.delivery import Delivery
+    from bot.discord.metrics import Metrics
+    from bot.discord.turns import Turns
+    from bot.people.audit import Audit
+    from bot.people.conversations import Conversations
+    from bot.people.gate import Gate
+    from bot.people.guilds import Guilds
+    from bot.people.preferences import Preferences
+    from bot.settings import BotSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bot:
+    """What handlers of messages, commands and buttons work with.
+
+    Attributes:
+        settings: the bot's.
+        service: kernels, files and records.
+        assistant: answers questions.
+        gate: who may do how much.
+        conversations: what was said, by channel and user.
+        preferences: what users chose.
+        guilds: what was chosen for a guild.
+        audit: what admins did.
+        delivery: sends messages.
+        turns: those that run.
+        metrics: what is counted.
+        started_at: when the bot started; UTC.
+    """
+
+    settings: "BotSettings"
+    service: Interpreter
+    assistant: "Assistant"
+    gate: "Gate"
+    conversations: "Conversations"
+    preferences: "Preferences"
+    guilds: "Guilds"
+    audit: "Audit"
+    delivery: "Delivery"
+    turns: "Turns"
+    metrics: "Metrics"
+    started_at: datetime
