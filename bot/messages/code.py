@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.chat import TurnResult
-from bot.messages.lengths import first, last, length
+from bot.messages.lengths import first, from_line_start, last, length, to_line_end
 from bot.messages.packing import pack
 from bot.messages.plain import code_block, visible
 from bot.messages.split import split_markdown
@@ -57,7 +57,8 @@ def _shown(cell: Execution, number: int) -> str:
     pieces = [f"**{_title(cell, number)}**", code_block(cell.code, "python")]
     output = visible(cell.text).strip("\n")
     if length(output) > _OUTPUT_HEAD_CHARS + _OUTPUT_TAIL_CHARS:
-        head, tail = first(output, _OUTPUT_HEAD_CHARS), last(output, _OUTPUT_TAIL_CHARS)
+        head = to_line_end(first(output, _OUTPUT_HEAD_CHARS), output)
+        tail = from_line_start(last(output, _OUTPUT_TAIL_CHARS), output)
         output = f"{head}\n…\n{tail}"
     if output.strip():
         pieces.append(code_block(output))

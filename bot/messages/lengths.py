@@ -48,6 +48,22 @@ def shortened(text: str, limit: int) -> str:
     return text if length(text) <= limit else first(text, limit - 1) + "…"
 
 
+def to_line_end(head: str, text: str) -> str:
+    """The beginning of a text without its last line, if that is cut in the middle."""
+    if text[len(head) : len(head) + 1] in ("", "\n"):
+        return head
+    whole, _, _ = head.rpartition("\n")
+    return whole if len(whole) > len(head) // 2 else head
+
+
+def from_line_start(tail: str, text: str) -> str:
+    """The end of a text without its first line, if that is cut in the middle."""
+    if text[-len(tail) - 1 : -len(tail)] in ("", "\n"):
+        return tail
+    _, _, whole = tail.partition("\n")
+    return whole if len(whole) > len(tail) // 2 else tail
+
+
 def _index(text: str, limit: int) -> int:
     """How many characters make up at most ``limit`` units."""
     if text[:limit].isascii():

@@ -11,7 +11,14 @@ from bot.messages.archives import zip_bytes
 from bot.messages.dialect import discord_markdown
 from bot.messages.filenames import Names
 from bot.messages.latex import unicode_math
-from bot.messages.lengths import first, last, length, shortened
+from bot.messages.lengths import (
+    first,
+    from_line_start,
+    last,
+    length,
+    shortened,
+    to_line_end,
+)
 from bot.messages.offers import TooLarge, name_suffix
 from bot.messages.plain import code_block, plain_sentence, visible
 from bot.messages.tables import fits_block
@@ -38,7 +45,10 @@ _TABLE = re.compile(r"<table\b", re.IGNORECASE)
 _FOLDED = re.compile(r"(?m) \\\s*$")
 #: A pandas Styler's rules; a plain DataFrame has none with an id.
 _STYLED = re.compile(r"#T_\w+[^{}]*\{\s*[a-z-]+\s*:")
-_FIGURE_SIZE = re.compile(r"Figure size \d+x\d+ with \d+ Axes")
+#: What a picture's text is where it says nothing of what is to be seen.
+_MUTE = re.compile(
+    r"Figure size \d+x\d+ with \d+ Axes|picture|[\w.]+ (?:object|at 0x\w+)(?: at 0x\w+)?|"
+)
 _TITLE = re.compile(
     r"""(?:\b(?:sup|set_)?title\(\s*|\btitle\s*=\s*)(?P<quote>["'])(?P<title>[^"'\n{}]{3,200})(?P=quote)"""
 )
@@ -206,7 +216,7 @@ class Showcase:
             return Exhibit(code_block(text))
         head = first("\n".join(lines[: _MAX_LINES // 2]), _HEAD_CHARS)
         tail = last("\n".join(lines[-(_MAX_LINES // 2) :]), _TAIL_CHARS)
-        head, tail = _to_line_end(head, text), _from_line_start(tail, text)
+        head, tail = to_line_end(head, text), from_line_start(tail, text)
         files = await self.made(text.encode(), f"{stem}.txt")
         missing = length(text) - length(head) - length(tail)
         block = code_block(f"{head}\n… {missing:,} characters left out\n{tail}")
@@ -218,7 +228,7 @@ class Showcase:
         if length(text) <= _MAX_TRACEBACK_CHARS:
             return Exhibit(code_block(text))
         files = await self.made(text.encode(), self.stem(execution, "traceback") + ".txt")
-        tail = _from_line_start(last(text, _MAX_TRACEBACK_CHARS), text)
+        tail = from_line_start(last(text, _MAX_TRACEBACK_CHARS), text)
         block = code_block(f"…\n{tail}")
         return Exhibit(_with_note(block, "The whole traceback is in", files), files)
 
@@ -275,7 +285,7 @@ def _made_by(execution: Execution) -> str:
 def _alt_of_image(part: ImagePart, execution: Execution) -> str:
     """What a picture shows, as far as that can be told without looking at it."""
     own = visible(part.alt).strip()
-    if own and own != "picture" and not _FIGURE_SIZE.fullmatch(own):
+    if not _MUTE.fullmatch(own):
         return shortened(own, MAX_ALT_CHARS)
     if titles := _titles(execution):
         return titles
@@ -296,19 +306,3 @@ def _titles(execution: Execution) -> str:
     if not found or figures > 1:
         return ""
     return shortened(visible("; ".join(dict.fromkeys(found))), MAX_ALT_CHARS)
-
-
-def _to_line_end(head: str, text: str) -> str:
-    """The beginning of a text without its last line, if that is cut in the middle."""
-    if text[len(head) : len(head) + 1] in ("", "\n"):
-        return head
-    whole, _, _ = head.rpartition("\n")
-    return whole if len(whole) > len(head) // 2 else head
-
-
-def _from_line_start(tail: str, text: str) -> str:
-    """The end of a text without its first line, if that is cut in the middle."""
-    if text[-len(tail) - 1 : -len(tail)] in ("", "\n"):
-        return tail
-    _, _, whole = tail.partition("\n")
-    return whole if len(whole) > len(tail) // 2 else tail

@@ -222,6 +222,23 @@ async def test_a_figure_is_described_by_its_title(code: str, alt: str) -> None:
     assert attached(messages)[0].alt == alt
 
 
+@pytest.mark.parametrize(
+    ("text", "alt"),
+    [
+        ("<IPython.core.display.SVG object>", "Picture made by cell 1"),
+        ("<Image at 0x7f>", "Picture made by cell 1"),
+        ("<X object at 0x7f>", "Picture made by cell 1"),
+        ("A map of Oslo", "A map of Oslo"),
+        ("", "Picture made by cell 1"),
+    ],
+)
+async def test_a_picture_is_described_by_its_text_if_that_says_anything(
+    text: str, alt: str
+) -> None:
+    messages = await composed("Done.", cell(outputs=(shown(figure(text=text)),)))
+    assert attached(messages)[0].alt == alt
+
+
 async def test_a_picture_is_described_in_the_answer_s_words(shelf: Shelf) -> None:
     saved = shelf.file("plot.png", png(0))
     messages = await composed("![A rising line](plot.png)", cell(artifacts=(saved,)))

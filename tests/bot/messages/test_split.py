@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.messages.lengths import first, last, length, shortened
+from bot.messages.lengths import (
+    first,
+    from_line_start,
+    last,
+    length,
+    shortened,
+    to_line_end,
+)
 from bot.messages.split import split_markdown
 
 FENCE = re.compile(r"`{3,}")
@@ -166,3 +173,20 @@ def test_ends_of_a_text_are_within_their_limit(text: str, limit: int) -> None:
     assert not text or first(text, limit)
     if limit > 2:
         assert length(shortened(text, limit)) <= limit
+
+
+@pytest.mark.parametrize(
+    ("cut", "kept"),
+    [(9, "one\ntwo"), (7, "one\ntwo"), (8, "one\ntwo"), (13, "one\ntwo\nthree"), (2, "on")],
+)
+def test_a_beginning_ends_with_a_line(cut: int, kept: str) -> None:
+    text = "one\ntwo\nthree"
+    assert to_line_end(text[:cut], text).rstrip("\n") == kept
+
+
+@pytest.mark.parametrize(
+    ("cut", "kept"), [(11, "two\nthree"), (9, "two\nthree"), (13, "one\ntwo\nthree"), (2, "ee")]
+)
+def test_an_end_begins_with_a_line(cut: int, kept: str) -> None:
+    text = "one\ntwo\nthree"
+    assert from_line_start(text[-cut:], text) == kept
