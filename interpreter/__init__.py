@@ -34,11 +34,14 @@ from interpreter.execution import (
     Execution,
     OnInput,
     OnOutput,
+    OnPhase,
+    Phase,
     SkippedArtifact,
     Status,
 )
 from interpreter.files import FileStore, StoredFile
 from interpreter.inspection import Completion, KernelInfo, Variable
+from interpreter.limits import SessionLimits
 from interpreter.outputs import (
     CellError,
     ClearOutput,
@@ -49,6 +52,7 @@ from interpreter.outputs import (
 )
 from interpreter.packages import Installation
 from interpreter.records import Record, RecordStore
+from interpreter.samples import ResourceSample
 from interpreter.service import Interpreter
 from interpreter.sessions import Session
 from interpreter.settings import Settings
@@ -79,15 +83,19 @@ __all__ = [
     "NoCapacity",
     "OnInput",
     "OnOutput",
+    "OnPhase",
     "Output",
     "PackagesDisabled",
+    "Phase",
     "QueueFull",
     "Record",
     "RecordStore",
+    "ResourceSample",
     "SandboxUnavailable",
     "Session",
     "SessionClosed",
     "SessionError",
+    "SessionLimits",
     "SettingProblem",
     "Settings",
     "SettingsError",

@@ -5,16 +5,22 @@ import binascii
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from interpreter.errors import FileStoreError, FileTooLarge
+from interpreter.errors import DatabaseUnavailable, FileStoreError, FileTooLarge
 from interpreter.execution import SkippedArtifact
 from interpreter.files import FileStore, StoredFile, shown_name
 from interpreter.hosts.base import KernelHost, WorkingDirectory, WorkingFile
 from interpreter.outputs import DisplayData, ExecuteResult, Output
+from interpreter.patience import Patience
 
 #: Beyond this, skipped files are counted, not named.
 _MAX_NAMED = 20
 _MOST_PATH_CHARS = 255
+_DATABASE_AWAY = (
+    "the database that records files is away; it stays in the working directory and is handed out "
+    "with the next cell"
+)
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "image/gif")
 
 
@@ -41,11 +47,13 @@ class Collection:
         artifacts: the stored files, the first made first.
         skipped: those left out, with reasons.
         outputs: the cell's outputs; a picture that it also saved, byte for byte, names the file.
+        postponed: paths of files that were left out because the database is away.
     """
 
     artifacts: tuple[StoredFile, ...]
     skipped: tuple[SkippedArtifact, ...]
     outputs: tuple[Output, ...]
+    postponed: frozenset[str] = frozenset()
 
 
 def changed_files(before: WorkingDirectory, after: WorkingDirectory) -> list[WorkingFile]:
@@ -69,8 +77,9 @@ async def collect(
     slot: str,
     store: FileStore,
     limits: ArtifactLimits,
+    patience: Patience,
 ) -> Collection:
-    """Store what a cell made.
+    """Store what a cell made, also if the database is away for a while.
 
     A copy of one of the user's uploads, unchanged, is no artifact. A file saved again with the same
     bytes and name keeps its id.
@@ -80,7 +89,8 @@ async def collect(
     total = 0
     pictures = list(_pictures(outputs))
     shown: dict[int, StoredFile] = {}
-    known = await store.list(user_id=user_id)
+    postponed: set[str] = set()
+    known: tuple[StoredFile, ...] | None = None
     for file in files:
         name = _shown_name(file.path)
         reason = None
@@ -90,11 +100,20 @@ async def collect(
             reason = f"a cell can hand out at most {limits.count} files"
         elif total + file.size > limits.total_bytes:
             reason = f"the files of a cell can have {_megabytes(limits.total_bytes)} together"
+        elif postponed:  # the others would wait in vain, too
+            postponed.add(file.path)
+            reason = _DATABASE_AWAY
         if reason is not None:
             skipped.append(SkippedArtifact(name, reason))
             continue
         try:
-            artifact = await _store(file, name, known, pictures, user_id, host, slot, store)
+            if known is None:
+                known = await patience.have(partial(store.list, user_id=user_id))
+            store_it = partial(_store, file, name, known, user_id, host, slot, store)
+            artifact = await patience.have(store_it)
+        except DatabaseUnavailable:
+            postponed.add(file.path)
+            skipped.append(SkippedArtifact(name, _DATABASE_AWAY))
         except FileTooLarge as error:
             reason = f"it is larger than {_megabytes(error.limit_bytes)}"
             skipped.append(SkippedArtifact(name, reason))
@@ -110,14 +129,15 @@ async def collect(
             for index, digest, _ in pictures:
                 if digest == artifact.sha256:
                     shown[index] = artifact
-    return Collection(tuple(artifacts), _bounded(skipped), _name_shown(outputs, shown))
+    return Collection(
+        tuple(artifacts), _bounded(skipped), _name_shown(outputs, shown), frozenset(postponed)
+    )
 
 
 async def _store(
     file: WorkingFile,
     name: str,
     known: Iterable[StoredFile],
-    pictures: Iterable[tuple[int, str, int]],
     user_id: str,
     host: KernelHost,
     slot: str,

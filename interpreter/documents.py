@@ -41,6 +41,9 @@ class _StoredFile(BaseModel):
     expires_at: datetime | None
     sha256: str
     origin: Literal["upload", "cell"]
+    # How many files this user might keep when this one was saved, None for as many as everybody:
+    # the user's newest file tells it to a service that has just been started.
+    max_files: int | None = None
 
     class Settings:
         name = "stored_files"

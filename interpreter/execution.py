@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from interpreter.files import StoredFile
+from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, text_of
+
+log = get_logger(__name__)
 
 Status: TypeAlias = Literal["ok", "error", "timeout", "interrupted", "died", "refused"]
 
@@ -15,6 +18,45 @@ OnOutput: TypeAlias = Callable[[Output | ClearOutput], Awaitable[None] | None]
 #: Answers ``input()`` and ``getpass()``: gets the prompt, and whether the answer is a secret. What
 #: it raises interrupts the cell, except EOFError: the cell gets that itself.
 OnInput: TypeAlias = Callable[[str, bool], Awaitable[str]]
+
+
+PhaseName: TypeAlias = Literal["queued", "starting", "installing", "running", "input", "collecting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What a cell has come to.
+
+    Attributes:
+        name: ``queued`` behind earlier cells; its kernel is ``starting``; it waits while packages
+            are ``installing``; it is ``running``; it waits for a person's ``input``; the service
+            is ``collecting`` the files it made. Phases come in any number after ``running``.
+        names: what is being installed, as the cell asked for it; at most 20, from untrusted code.
+        limit_s: how long it may run altogether, in seconds; None before it is known.
+        run_s: how long it has been running, in seconds; only ``running`` adds to it.
+    """
+
+    name: PhaseName
+    names: tuple[str, ...] = ()
+    limit_s: float | None = None
+    run_s: float = 0.0
+
+
+#: Gets each phase of a cell as it begins, in order. Called in the event loop; must not block.
+OnPhase: TypeAlias = Callable[[Phase], None]
+
+
+def telling(on_phase: OnPhase | None) -> OnPhase:
+    """What tells a front end phases; what it raises is logged, and costs no cell its result."""
+
+    def tell(phase: Phase) -> None:
+        if on_phase is not None:
+            try:
+                on_phase(phase)
+            except (Exception, asyncio.CancelledError) as error:
+                log.warning("the front end failed to take a phase", reason=type(error).__name__)
+
+    return tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,9 +173,10 @@ def shown_name(filename: str) -> str:
 class FileStore:
     """The files users keep, each user's apart.
 
-    At most ``max_files_per_user`` of at most ``max_file_bytes`` each: one more, and the oldest
-    goes. Older than the retention, and a file is gone for every reader at once. Stores that share
-    a database and a directory get on with one another: what they agree on is in there, not here.
+    At most ``max_files_per_user``, or as many as :meth:`set_max_files` says, of at most
+    ``max_file_bytes`` each: one more, and the oldest goes. Older than the retention, and a file is
+    gone for every reader at once. Stores that share a database and a directory get on with one
+    another: what they agree on is in there, not here.
     """
 
     def __init__(
@@ -197,6 +198,10 @@ class FileStore:
         # A lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cleaning = asyncio.Lock()
+        # Records whose insertion was not answered, and that may be there without their bytes.
+        self._doubtful: dict[str, set[str]] = {}
+        # As far as known; None for as many as everybody.
+        self._max_files: dict[str, int | None] = {}
         self._last_sequence = 0
         self._known_strays = 0
         retention = settings.file_retention
@@ -293,6 +298,8 @@ class FileStore:
                     await self._on_disk(name, partial.write, piece)
             await self._on_disk(name, partial.finish, disk_name)
             async with self._lock(user_id):
+                with self._database_errors():
+                    own_cap = await self._own_cap(user_id)
                 now, sequence = self._now(), self._next_sequence()
                 record = self._records(
                     file_id=file_id,
@@ -306,6 +313,7 @@ class FileStore:
                     expires_at=self._expiry(now),
                     sha256=partial.sha256,
                     origin=origin,
+                    max_files=own_cap,
                 )
                 await self._record(record)
                 partial.release()
@@ -372,14 +380,53 @@ class FileStore:
         wanted = self._one(user_id, file_id)
         async with self._lock(user_id):
             now, sequence = self._now(), self._next_sequence()
-            change = {"uploaded_at": now, "sequence": sequence, "expires_at": self._expiry(now)}
             with self._database_errors():
+                change = {
+                    "uploaded_at": now,
+                    "sequence": sequence,
+                    "expires_at": self._expiry(now),
+                    "max_files": await self._own_cap(user_id),
+                }
                 changed = await self._records.get_pymongo_collection().update_one(
                     wanted, {"$set": change}
                 )
                 if not changed.matched_count:
                     raise StoredFileNotFound(file_id)
                 return self._found(await self._records.find_one(wanted), file_id)
+
+    async def delete_all(self, *, user_id: str) -> int:
+        """Remove all of a user's files for good, the bytes with them; gives how many there were.
+
+        What is being saved at this moment is saved after that.
+
+        Raises:
+            InvalidName: The user's id isn't one.
+            StorageFailed: The disk refused to delete what is on it.
+            DatabaseUnavailable: The database can't be used; some may be removed.
+        """
+        check_user_id(user_id)
+        async with self._lock(user_id):
+            with self._database_errors():
+                records = await self._records.find({"user_id": user_id}).to_list()
+                count = await self._remove_all(records)
+            try:
+                entries = await asyncio.to_thread(self._files.entries, user_id)
+                left = [*entries.complete, *entries.partial]
+                await self._delete_orphans(user_id, left)
+                await asyncio.to_thread(self._files.delete_directory_if_empty, user_id)
+            except OSError as error:
+                raise StorageFailed.from_os_error("of the user", error) from error
+        return count
+
+    def set_max_files(self, *, user_id: str, max_files: int | None) -> None:
+        """Have a user keep at most so many files, from the next save on.
+
+        Args:
+            user_id: Whose files.
+            max_files: How many; None for as many as everybody.
+        """
+        check_user_id(user_id)
+        self._max_files[user_id] = max_files
 
     # --- for those who follow ---
 
@@ -478,7 +525,8 @@ class FileStore:
         now = self._now()
         expired = [record for record in records if self._is_expired(record, now)]
         fresh = records[len(expired) :]
-        kept = fresh[-self._settings.max_files_per_user :]
+        with self._database_errors():
+            kept = fresh[-await self._cap(user_id) :]
         evicted = fresh[: len(fresh) - len(kept)]
         lost, updated = 0, 0
         with self._database_errors():
@@ -583,14 +631,26 @@ class FileStore:
     async def _find(self, query: dict[str, Any]) -> tuple[StoredFile, ...]:
         check_user_id(query["user_id"])
         with self._database_errors():
+            await self._remove_doubtful(query["user_id"])
             # The newest, as many as may be kept: nobody sees one more while the oldest is removed.
             records = (
                 await self._records.find({**query, **self._not_expired()})
                 .sort(*_NEWEST_FIRST)
-                .limit(self._settings.max_files_per_user)
+                .limit(await self._cap(query["user_id"]))
                 .to_list()
             )
         return tuple(self._stored_file(record) for record in reversed(records))
+
+    async def _own_cap(self, user_id: str) -> int | None:
+        """How many files this user may keep; None for as many as everybody."""
+        if user_id not in self._max_files:
+            newest = self._records.find({"user_id": user_id}).sort(*_NEWEST_FIRST)
+            record = await newest.first_or_none()
+            self._max_files.setdefault(user_id, record and record.max_files)
+        return self._max_files[user_id]
+
+    async def _cap(self, user_id: str) -> int:
+        return await self._own_cap(user_id) or self._settings.max_files_per_user
 
     def _found(self, record: StoredFileDocument | None, file_id: str) -> StoredFile:
         if record is None:
@@ -627,14 +687,19 @@ class FileStore:
                 await settled(record.insert())
         except BaseException:
             # Cancelled, or the answer was lost: the record may be there.
+            self._doubtful.setdefault(record.user_id, set()).add(record.file_id)
             with suppress(PyMongoError):
-                await settled(
-                    self._records.get_pymongo_collection().delete_one(
-                        {"user_id": record.user_id, "file_id": record.file_id}
-                    )
-                )
+                await settled(self._remove_doubtful(record.user_id))
             raise
         self._checkpoint("recorded")
+
+    async def _remove_doubtful(self, user_id: str) -> None:
+        """Remove records that nobody may find: what they tell of was not saved."""
+        doubtful = self._doubtful.get(user_id)
+        if doubtful:
+            wanted = {"user_id": user_id, "file_id": {"$in": sorted(doubtful)}}
+            await self._records.get_pymongo_collection().delete_many(wanted)
+            self._doubtful.pop(user_id, None)
 
     async def _after_save(self, record: StoredFileDocument) -> StoredFile:
         file = self._stored_file(record)
@@ -643,7 +708,7 @@ class FileStore:
             surplus = (
                 await self._records.find({"user_id": record.user_id})
                 .sort(*_NEWEST_FIRST)
-                .skip(self._settings.max_files_per_user)
+                .skip(await self._cap(record.user_id))
                 .to_list()
             )
             await self._remove_all(surplus)

@@ -74,6 +74,13 @@ class KernelInfo:
         cells: how many cells it has run.
         memory_bytes: memory of its own now, None if it can't be told.
         cpu_s: processor time so far in seconds, None if it can't be told.
+        cell_running_s: for how long its cell has been running, in seconds, as the deadline counts
+            it; None if none is running.
+        cpu_percent: processor time since the service last looked, in percent of one processor;
+            None if that can't be told.
+        last_error: the class of the exception that a cell ended with last, never its message; None
+            if there was none. A name that untrusted code has chosen.
+        waiting_cells: how many cells wait behind the one that is running.
     """
 
     user_id: str
@@ -85,3 +92,7 @@ class KernelInfo:
     cells: int
     memory_bytes: int | None
     cpu_s: float | None
+    cell_running_s: float | None = None
+    cpu_percent: float | None = None
+    last_error: str | None = None
+    waiting_cells: int = 0

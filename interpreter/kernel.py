@@ -20,7 +20,7 @@ from jupyter_client.session import Session as MessageSession
 from traitlets import Type
 
 from interpreter.errors import KernelStartFailed
-from interpreter.execution import Deadline, OnInput
+from interpreter.execution import Deadline, OnInput, OnPhase, Phase, PhaseName
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
 from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, OutputCollector
@@ -55,6 +55,8 @@ _MOST_QUESTIONS = 8
 _PROMPT_CHARS = 2000
 #: How often over a cell may have a person's time for one answer.
 _MOST_INPUT_TIMEOUTS = 10
+#: What a front end is told of a request for packages.
+_MOST_NAMES, _NAME_CHARS = 20, 60
 #: Requests for packages, of one cell; and how often over it may take the time of one.
 _MOST_INSTALL_REQUESTS = 30
 _MOST_INSTALL_TIMEOUTS = 3
@@ -175,6 +177,8 @@ class _Run:
     collector: OutputCollector
     deadline: Deadline
     deliver: Callable[[Output | ClearOutput], None]
+    tell: OnPhase
+    limit_s: float
     on_input: OnInput | None
     on_install: OnInstall | None
     input_timeout_s: float
@@ -194,6 +198,10 @@ class _Run:
     install_s: float = 0.0
     asking: "set[asyncio.Task[None]]" = field(default_factory=set)
     asking_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def enter(self, name: PhaseName, names: tuple[str, ...] = ()) -> None:
+        """Tell the front end what the cell has come to."""
+        self.tell(Phase(name, names, self.limit_s, self.deadline.elapsed_s))
 
     def settle(self) -> None:
         """Finish once both signs of the end have come."""
@@ -218,18 +226,26 @@ class Kernel:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def start(cls, host: KernelHost, slot: str | None, intake: Intake) -> "Kernel":
+    async def start(
+        cls,
+        host: KernelHost,
+        slot: str | None,
+        intake: Intake,
+        *,
+        memory_bytes: int | None = None,
+    ) -> "Kernel":
         """Start a kernel on ``host`` and connect to it.
 
         Args:
             host: the machine.
             slot: the sandbox directory, or None for a new one.
             intake: shared by all kernels of the service.
+            memory_bytes: memory that it may use; None for as much as every kernel.
 
         Raises:
             KernelStartFailed: it did not start, or did not answer.
         """
-        hosted = await host.start(slot)
+        hosted = await host.start(slot, memory_bytes=memory_bytes)
         kernel = cls(host, hosted, _Client(hosted, intake))
         try:
             kernel._spawn(kernel._await_exit())
@@ -268,12 +284,18 @@ class Kernel:
         """Whether a cell is running."""
         return self._run is not None
 
+    @property
+    def cell_running_s(self) -> float | None:
+        """For how long the deadline's clock of the running cell has run; None without a cell."""
+        return None if self._run is None else self._run.deadline.elapsed_s
+
     async def run_cell(
         self,
         code: str,
         *,
         collector: OutputCollector,
         deliver: Callable[[Output | ClearOutput], None],
+        tell: OnPhase,
         timeout_s: float,
         grace_s: float,
         on_input: OnInput | None,
@@ -290,6 +312,7 @@ class Kernel:
             code: the cell.
             collector: gets its outputs.
             deliver: gets live events; must not block.
+            tell: gets the phases that it goes through; must neither block nor raise.
             timeout_s: the deadline, in seconds from the sending of the request to ``idle``.
             grace_s: how long an interrupted cell may take to end, in seconds.
             on_input: answers ``input()``; None makes it raise in the cell.
@@ -317,6 +340,8 @@ class Kernel:
             collector=collector,
             deadline=deadline,
             deliver=deliver,
+            tell=tell,
+            limit_s=timeout_s,
             on_input=on_input,
             on_install=on_install,
             input_timeout_s=input_timeout_s,
@@ -328,6 +353,7 @@ class Kernel:
         self._run = run
         timed_out = False
         try:
+            run.enter("running")
             deadline.run()
             self._client.shell_channel.send(message)
             await _first_of(run.finished, self.exit, self._broken, deadline.expired)
@@ -612,11 +638,14 @@ class Kernel:
 
     def _go_on(self, run: _Run) -> None:
         if not run.asking and self._run is run:
+            if not run.finished.done():
+                run.enter("running")
             run.deadline.run()
 
     async def _ask(self, run: _Run, on_input: OnInput, prompt: str, password: bool) -> None:
         """Have a person answer; the deadline's clock stands still meanwhile."""
         run.deadline.pause()
+        run.enter("input")
         answer = await self._answer(run, on_input, prompt, password)
         if answer is None:
             await self._send_interrupt(run)
@@ -662,8 +691,10 @@ class Kernel:
         reply: Message = {"status": "error", "failed": {}, "message": _TOO_MANY_REQUESTS}
         try:
             if run.install_requests <= _MOST_INSTALL_REQUESTS and run.install_left_s > 0:
+                content = self._content(message)
+                run.enter("installing", _names(content))
                 async with asyncio.timeout(run.install_left_s):
-                    reply = await on_install(self._content(message))
+                    reply = await on_install(content)
         except TimeoutError:
             pass  # of all the time that a cell has for this
         except ValueError as error:
@@ -710,6 +741,13 @@ class Kernel:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _names(content: Message) -> tuple[str, ...]:
+    """What a request asks for, as far as it can be shown on one line."""
+    wanted = content.get("requirements")
+    texts = [one for one in wanted if isinstance(one, str)] if isinstance(wanted, list) else []
+    return tuple("".join(filter(str.isprintable, one[:_NAME_CHARS])) for one in texts[:_MOST_NAMES])
 
 
 async def _first_of(*futures: "asyncio.Future[Any]", timeout_s: float | None = None) -> None:

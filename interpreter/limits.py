@@ -6,6 +6,38 @@ from typing import Self
 from interpreter.settings import Settings
 
 _MIB = 1 << 20
+#: With less, a kernel may not start: with 80 MiB it didn't, with 96 it did.
+MIN_MEMORY_BYTES = 128 * _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """What holds for one user in place of the settings; None leaves a setting as it is.
+
+    Attributes:
+        cell_timeout_s: the deadline of a cell that is given none, and the longest one a cell may
+            be given; in seconds, greater than 0.
+        memory_bytes: memory of the user's kernel; 128 MiB or more.
+        max_files: how many files the user may keep; 1 or more.
+
+    Raises:
+        ValueError: a limit is out of its range.
+    """
+
+    cell_timeout_s: float | None = None
+    memory_bytes: int | None = None
+    max_files: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be a limit."""
+        if self.cell_timeout_s is not None and not 0 < self.cell_timeout_s < float("inf"):
+            raise ValueError(f"cell_timeout_s is {self.cell_timeout_s!r}; it must be above 0.")
+        if self.memory_bytes is not None and self.memory_bytes < MIN_MEMORY_BYTES:
+            raise ValueError(
+                f"memory_bytes is {self.memory_bytes!r}; it must be at least {MIN_MEMORY_BYTES}."
+            )
+        if self.max_files is not None and self.max_files < 1:
+            raise ValueError(f"max_files is {self.max_files!r}; it must be at least 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -22,6 +22,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from interpreter.database import unavailable
 from interpreter.distributions import distribution_for, is_shared, likely_meant
 from interpreter.documents import UserPackagesDocument, bind
 from interpreter.hosts.base import KernelHost
@@ -195,6 +196,7 @@ class Packages:
         documents: type[UserPackagesDocument],
     ) -> None:
         """Use :meth:`open`."""
+        self._settings = settings
         self._host = host
         self._documents = documents
         self._allowed = _Pattern.parse(settings.packages_allowed)
@@ -209,9 +211,16 @@ class Packages:
     async def open(
         cls, settings: Settings, *, host: KernelHost, database: AsyncDatabase[dict[str, Any]]
     ) -> AsyncGenerator["Packages"]:
-        """Bind to the database, and forget users who haven't been seen for a month."""
-        documents = await bind(UserPackagesDocument, database)
-        await documents.find({"used_at": {"$lt": datetime.now(UTC) - _KEPT}}).delete()
+        """Bind to the database, and forget users who haven't been seen for a month.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
+        try:
+            documents = await bind(UserPackagesDocument, database)
+            await documents.find({"used_at": {"$lt": datetime.now(UTC) - _KEPT}}).delete()
+        except PyMongoError as error:
+            raise unavailable(settings, error) from error
         yield cls(settings, host, documents)
 
     async def change(
@@ -271,9 +280,24 @@ class Packages:
                 log.warning("a user's packages could not be shown", reason=repr(error))
 
     async def installed(self, user_id: str) -> tuple[str, ...]:
-        """A user's own packages, such as ``seaborn==0.13.2``, in the order of their names."""
-        record = await self._load(user_id)
+        """A user's own packages, such as ``seaborn==0.13.2``, in the order of their names.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
+        with self._database_errors():
+            record = await self._load(user_id)
         return tuple(f"{name}=={version}" for name, version in record.locked.packages)
+
+    async def forget(self, user_id: str) -> None:
+        """Forget all packages of a user.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
+        async with self._lock(user_id):
+            with self._database_errors():
+                await self._documents.find({"user_id": user_id}).delete()
 
     # -- installing ------------------------------------------------------------------------------
 
@@ -552,6 +576,13 @@ class Packages:
                 )
 
     # -- records ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _database_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except PyMongoError as error:
+            raise unavailable(self._settings, error) from error
 
     def _lock(self, user_id: str) -> asyncio.Lock:
         return self._locks.setdefault(user_id, asyncio.Lock())

@@ -1,20 +1,22 @@
 """Interpreter: the service as a library user or a front end meets it."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
-from interpreter.errors import DatabaseUnavailable, NoCapacity, SessionClosed
+from interpreter.errors import DatabaseUnavailable, InterpreterError, NoCapacity, SessionClosed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.cgroup import machine_memory_bytes
 from interpreter.hosts.installing import IndexSettings, InstallLimits
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
-from interpreter.limits import Limits
+from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.packages import Packages
 from interpreter.records import RecordStore
@@ -25,6 +27,8 @@ from interpreter.zmtp import Intake
 log = get_logger(__name__)
 
 _CULL_INTERVAL_S = 15.0
+#: How often it is looked at what kernels use; at idle ones each sixth time.
+_SAMPLE_INTERVAL_S, _IDLE_SAMPLED_EVERY = 5.0, 6
 #: How long the working directory of a culled session is kept; what was made in it is stored anyway.
 _WORKING_DIRECTORY_KEPT_S = 48 * 3600.0
 #: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
@@ -64,7 +68,7 @@ class Interpreter:
         records: RecordStore,
         host: KernelHost,
         intake: Intake,
-        packages: Packages | None,
+        packages: Packages,
     ) -> None:
         """Use :meth:`open`."""
         self.settings = settings
@@ -74,6 +78,8 @@ class Interpreter:
         self._intake = intake
         self._packages = packages
         self._sessions: dict[str, Session] = {}
+        self._limits: dict[str, SessionLimits] = {}
+        self._deletions: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         self._max_kernels = settings.max_kernels or kernels_for_this_machine()
 
@@ -108,11 +114,9 @@ class Interpreter:
             )
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
             records = await stack.enter_async_context(RecordStore.open(settings, database=database))
-            packages = None
-            if settings.install_packages:
-                packages = await stack.enter_async_context(
-                    Packages.open(settings, host=host, database=database)
-                )
+            packages = await stack.enter_async_context(
+                Packages.open(settings, host=host, database=database)
+            )
             service = cls(
                 settings,
                 files=files,
@@ -122,38 +126,105 @@ class Interpreter:
                 packages=packages,
             )
             files.subscribe(service._file_changed)
-            culling = asyncio.create_task(service._cull_idle())
+            chores = [
+                asyncio.create_task(chore)
+                for chore in (service._cull_idle(), service._sample_regularly())
+            ]
             try:
                 yield service
             finally:
-                culling.cancel()
+                for chore in chores:
+                    chore.cancel()
                 files.unsubscribe(service._file_changed)
                 await service._close()
 
     async def session(self, *, user_id: str) -> Session:
         """The user's session: the one there is, or a new one. Its kernel starts with a first cell.
 
+        While all that is the user's is being deleted, it waits for the end of that.
+
         Raises:
             InvalidName: the user id has characters it must not have.
             SessionClosed: the service has ended.
         """
         check_user_id(user_id)
+        while (deletion := self._deletions.get(user_id)) is not None:
+            await asyncio.wait([deletion])
         if self._closed:
             raise SessionClosed(user_id)
-        session = self._sessions.get(user_id)
-        if session is None or session.closed:
+        session = self.find_session(user_id)
+        if session is None:
             session = Session(
                 user_id,
                 settings=self.settings,
                 host=self._host,
                 files=self.files,
                 intake=self._intake,
-                packages=self._packages,
+                packages=self._packages if self.settings.install_packages else None,
+                limits=self._limits.get(user_id, SessionLimits()),
                 make_room=self._make_room,
                 on_close=self._forget,
             )
             self._sessions[user_id] = session
         return session
+
+    def find_session(self, user_id: str) -> Session | None:
+        """The user's session, if there is one; makes none."""
+        session = self._sessions.get(user_id)
+        return None if session is None or session.closed else session
+
+    def set_limits(self, user_id: str, limits: SessionLimits) -> None:
+        """Have limits of a user's own hold: from the next cell, kernel start and save on.
+
+        They are kept in memory; a service that has been started again is to be told again. (How
+        many files there may be is remembered with the files, or its clean-up would take some.)
+
+        Raises:
+            InvalidName: the user id has characters it must not have.
+        """
+        self.files.set_max_files(user_id=user_id, max_files=limits.max_files)
+        self._limits[user_id] = limits
+        session = self.find_session(user_id)
+        if session is not None:
+            session.set_limits(limits)
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete all that is kept of a user: session, kernel, working files, stored files, packages
+        and records owned by them. What they send meanwhile waits; afterwards they are as new.
+
+        Limits that were set stay. Goes on to its end if the caller gives up; a second call while
+        one is under way waits for that one.
+
+        Raises:
+            InvalidName: the user id has characters it must not have.
+            StorageFailed: the disk refused to delete what is on it.
+            DatabaseUnavailable: the database can't be used; some may be deleted. Call it again.
+        """
+        check_user_id(user_id)
+        deletion = self._deletions.get(user_id)
+        if deletion is None:
+            deletion = self._deletions[user_id] = asyncio.create_task(self._delete_user(user_id))
+            deletion.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(deletion)
+
+    async def _delete_user(self, user_id: str) -> None:
+        began = time.monotonic()
+        try:
+            session = self.find_session(user_id)
+            if session is not None:
+                await session.discard()
+            files = await self.files.delete_all(user_id=user_id)
+            await self._packages.forget(user_id)
+            records = await self.records.delete_owner(user_id)
+        except InterpreterError as error:
+            log.error("a user could not be deleted", user_id=user_id, reason=str(error))
+            raise
+        finally:
+            del self._deletions[user_id]
+        duration_s = round(time.monotonic() - began, 2)
+        log.info(
+            "user deleted", user_id=user_id, files=files, records=records, duration_s=duration_s
+        )
 
     def kernels(self) -> tuple[KernelInfo, ...]:
         """Every live kernel, the longest running first."""
@@ -191,6 +262,17 @@ class Interpreter:
                 elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
                     await session.close()
 
+    async def _sample_regularly(self) -> None:
+        for count in itertools.count():
+            await asyncio.sleep(_SAMPLE_INTERVAL_S)
+            also_idle = count % _IDLE_SAMPLED_EVERY == 0
+            for session in list(self._sessions.values()):
+                try:
+                    session.sample(also_idle=also_idle)
+                except Exception:  # one kernel's numbers must not keep the others' from being read
+                    log.exception("a kernel could not be sampled", user_id=session.user_id)
+                await asyncio.sleep(0)
+
     def _file_changed(self, event: FileEvent) -> None:
         session = self._sessions.get(event.file.user_id)
         if session is not None:
@@ -202,6 +284,7 @@ class Interpreter:
 
     async def _close(self) -> None:
         self._closed = True
+        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
         closing = [session.close() for session in self._sessions.values()]
         for failure in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(failure, BaseException):

@@ -1,10 +1,11 @@
 """Session: one user's kernel, working directory, and the queue of cells before it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from interpreter import endings
 from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
 from interpreter.delivery import Delivery
 from interpreter.errors import (
+    DatabaseUnavailable,
     HostError,
     InterpreterError,
     PackagesDisabled,
@@ -21,18 +23,29 @@ from interpreter.errors import (
     SessionClosed,
     SessionError,
 )
-from interpreter.execution import Durations, Execution, OnInput, OnOutput, SkippedArtifact
+from interpreter.execution import (
+    Durations,
+    Execution,
+    OnInput,
+    OnOutput,
+    OnPhase,
+    Phase,
+    SkippedArtifact,
+    telling,
+)
 from interpreter.files import FileEvent, FileStore, StoredFile
 from interpreter.hosts.base import KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
-from interpreter.limits import Limits
+from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.notebook import CellRecord, NotebookLog
-from interpreter.outputs import Output, OutputCollector
+from interpreter.outputs import CellError, Output, OutputCollector
 from interpreter.packages import Installation, PackageRequest, Packages
+from interpreter.patience import Patience
 from interpreter.pictures import lacks_renderer, png_of_reply
 from interpreter.review import Remark, replaces_libraries, review
+from interpreter.samples import ResourceHistory, ResourceSample
 from interpreter.settings import Settings
 from interpreter.zmtp import Intake
 from kernel_startup.picture_types import MOST_CONTENT_BYTES, RENDERERS, TIME_S, Kind, kind_of
@@ -40,10 +53,27 @@ from kernel_startup.types import TYPES
 
 log = get_logger(__name__)
 
+_CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 #: What looking into a file may take.
 _DESCRIBE_S = 15.0
 _DESCRIPTION_CHARS = 1_000
 _MOST_DESCRIPTIONS = 200
+#: How long a cell waits for a database that is away: to begin, and to hand out what it made.
+_DATABASE_AWAY_S = 90.0
+_NOBODY = telling(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell as it was sent, and who is told of it."""
+
+    code: str
+    timeout_s: float
+    on_output: OnOutput | None
+    on_input: OnInput | None
+    tell: OnPhase
+    at_turn: asyncio.Event
+    queued_at: float
 
 
 class Session:
@@ -61,6 +91,7 @@ class Session:
         files: FileStore,
         intake: Intake,
         packages: Packages | None,
+        limits: SessionLimits,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -72,6 +103,7 @@ class Session:
         self._files = files
         self._intake = intake
         self._packages = packages
+        self._limits = limits
         self._make_room = make_room
         self._on_close = on_close
         self._kernel: Kernel | None = None
@@ -80,6 +112,13 @@ class Session:
         self._preparing = False
         self._stop_early = False
         self._closed = False
+        self._discarded = False
+        self._unshown = False
+        self._memory_bytes: int | None = None
+        self._last_error: str | None = None
+        self._patience = Patience(0)
+        self._history = ResourceHistory()
+        self._was_busy = False
         self._state_gone: str | None = None
         self._restarts = 0
         self._pending = 0
@@ -107,6 +146,7 @@ class Session:
         timeout_s: float | None = None,
         on_output: OnOutput | None = None,
         on_input: OnInput | None = None,
+        on_phase: OnPhase | None = None,
     ) -> Execution:
         """Run a cell and wait for what becomes of it.
 
@@ -116,9 +156,12 @@ class Session:
 
         Args:
             code: Python as IPython takes it.
-            timeout_s: the deadline in seconds; None takes the setting's.
+            timeout_s: the deadline in seconds; None takes the setting's, or the user's own limit,
+                which is never exceeded.
             on_output: gets each output as it comes, in order.
             on_input: answers ``input()``; None makes that raise in the cell.
+            on_phase: gets each phase as it begins, in order; called in the event loop, must not
+                block. What callbacks raise costs nobody the result.
 
         Raises:
             QueueFull: too many cells are waiting already.
@@ -126,16 +169,21 @@ class Session:
             TypeError, ValueError: code is no text, or timeout_s no time.
             NoCapacity: no further kernel may be started now.
             KernelStartFailed, SandboxUnavailable: no kernel could be started.
+            DatabaseUnavailable: it stayed away for 90 s, before the cell had begun.
         """
         _check_cell(code, timeout_s)
         if self._closed:
             raise SessionClosed(self.user_id)
         if self._pending > self._settings.cell_queue_limit:
             raise QueueFull(self._settings.cell_queue_limit)
+        tell = telling(on_phase)
+        if self._pending:
+            tell(Phase("queued"))
         self._pending += 1
         at_turn = asyncio.Event()
-        limit_s = self._settings.cell_timeout_s if timeout_s is None else timeout_s
-        cell = self._spawn(self._execute(code, limit_s, on_output, on_input, at_turn))
+        limit_s = self._deadline_s(timeout_s)
+        sent = _Cell(code, limit_s, on_output, on_input, tell, at_turn, time.monotonic())
+        cell = self._spawn(self._execute(sent))
         try:
             return await asyncio.shield(cell)
         except asyncio.CancelledError:
@@ -143,12 +191,22 @@ class Session:
                 await asyncio.shield(self._spawn(self._abandon(cell, at_turn)))
             raise
 
+    def _deadline_s(self, wanted_s: float | None) -> float:
+        """The deadline of a cell, by what is asked for, the setting, and the user's own limit."""
+        own_s = self._limits.cell_timeout_s
+        if wanted_s is None:
+            return self._settings.cell_timeout_s if own_s is None else own_s
+        return wanted_s if own_s is None else min(wanted_s, own_s)
+
     async def interrupt(self) -> bool:
         """Interrupt the running cell, as Ctrl-C does; the variables stay.
+
+        One that has run and waits for the database, to hand out its files, waits no longer.
 
         Returns:
             Whether a cell was running.
         """
+        self._patience.end()
         if self._preparing:
             self._stop_early = True
             return True
@@ -175,6 +233,7 @@ class Session:
 
     async def close(self) -> None:
         """End the kernel and remove the working directory. Stored files stay."""
+        self._patience.end()
         async with self._life_lock:
             if self._closed:
                 return
@@ -186,6 +245,13 @@ class Session:
                 await self._host.close_slot(self._slot)
                 self._slot = None
             self._on_close(self)
+
+    async def discard(self) -> None:
+        """Close it, hand out nothing more of what cells made, and wait until all work has ended."""
+        self._discarded = True
+        await self.close()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
     async def install(self, *requirements: str, upgrade: bool = False) -> Installation:
         """Install packages for the user, now and for later kernels; also while a cell runs.
@@ -213,7 +279,11 @@ class Session:
         return await self._change_packages("uninstall", names)
 
     async def packages(self) -> tuple[str, ...]:
-        """The user's own packages, such as ``seaborn==0.13.2``, in the order of their names."""
+        """The user's own packages, such as ``seaborn==0.13.2``, in the order of their names.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
         return () if self._packages is None else await self._packages.installed(self.user_id)
 
     async def _change_packages(
@@ -254,6 +324,7 @@ class Session:
 
         Raises:
             StoredFileNotFound: there is no such file.
+            DatabaseUnavailable: the database can't be used.
             SessionClosed: the session was closed.
             NoCapacity: no further kernel may be started now.
             KernelStartFailed, SandboxUnavailable: no kernel could be started.
@@ -262,7 +333,7 @@ class Session:
         describing = self._describing(stored)
         try:
             return await asyncio.shield(describing)
-        except (HostError, SessionError):
+        except (HostError, SessionError, DatabaseUnavailable):
             self._descriptions.pop(file_id, None)  # the next call may be luckier
             raise
 
@@ -314,7 +385,30 @@ class Session:
         """The session so far as a Jupyter notebook, with outputs."""
         return self._notebook.build()
 
+    def resource_history(self) -> tuple[ResourceSample, ...]:
+        """What its kernels used in the last half hour, the oldest sample first."""
+        return self._history.samples()
+
     # -- for the service -------------------------------------------------------------------------
+
+    def set_limits(self, limits: SessionLimits) -> None:
+        """Have other limits hold, from the next cell and the next start of its kernel on."""
+        self._limits = limits
+
+    def sample(self, *, also_idle: bool) -> None:
+        """Take note of what its kernel uses.
+
+        Args:
+            also_idle: whether to look at a kernel that has had nothing to do since the last look.
+        """
+        kernel, busy = self._kernel, self.busy
+        due = busy or self._was_busy or also_idle
+        self._was_busy = busy
+        if kernel is None or not due:
+            return
+        used = self._host.resources(kernel.hosted.kernel_id)
+        if used is not None:
+            self._history.add(kernel.hosted.kernel_id, used)
 
     @property
     def closed(self) -> bool:
@@ -336,10 +430,11 @@ class Session:
         kernel = self._kernel
         if kernel is None or kernel.exit.done():
             return None
-        used = self._host.resources(kernel.hosted.kernel_id)
+        kernel_id = kernel.hosted.kernel_id
+        used = self._host.resources(kernel_id)
         return KernelInfo(
             user_id=self.user_id,
-            kernel_id=kernel.hosted.kernel_id,
+            kernel_id=kernel_id,
             pid=kernel.hosted.pid,
             state="busy" if kernel.busy else "idle",
             started_at=kernel.hosted.started_at,
@@ -347,6 +442,10 @@ class Session:
             cells=self._cells,
             memory_bytes=used.memory_bytes if used else None,
             cpu_s=used.cpu_s if used else None,
+            cell_running_s=kernel.cell_running_s,
+            cpu_percent=self._history.cpu_percent(kernel_id, used) if used else None,
+            last_error=self._last_error,
+            waiting_cells=max(0, self._pending - 1),
         )
 
     async def cull(self, reason: str) -> None:
@@ -421,34 +520,28 @@ class Session:
 
     # -- one cell --------------------------------------------------------------------------------
 
-    async def _execute(
-        self,
-        code: str,
-        timeout_s: float,
-        on_output: OnOutput | None,
-        on_input: OnInput | None,
-        at_turn: asyncio.Event,
-    ) -> Execution:
-        queued_at = time.monotonic()
+    async def _execute(self, cell: _Cell) -> Execution:
         try:
             async with self._cell_lock:
                 self.last_active_at = datetime.now(UTC)
-                at_turn.set()
-                remarks = self._review(code, can_ask=on_input is not None)
+                cell.at_turn.set()
+                remarks = self._review(cell.code, can_ask=cell.on_input is not None)
                 certain = [remark.sentence for remark in remarks if remark.certain]
                 if certain:
-                    return self._refused(code, certain, time.monotonic() - queued_at)
+                    return self._refused(cell.code, certain, time.monotonic() - cell.queued_at)
                 self._preparing, self._stop_early = True, False
+                self._patience = Patience(_DATABASE_AWAY_S)
                 try:
-                    kernel, gone = await self._ready_kernel()
+                    kernel, gone = await self._ready_kernel(cell.tell)
+                except DatabaseUnavailable:
+                    if not self._stop_early:
+                        raise
+                    return self._never_begun(cell, None)
                 finally:
                     self._preparing = False
-                queue_s = time.monotonic() - queued_at
                 if self._stop_early:
-                    return self._never_begun(code, gone, queue_s)
-                result = await self._run(
-                    kernel, code, timeout_s, on_output, on_input, gone, queue_s
-                )
+                    return self._never_begun(cell, gone)
+                result = await self._run(cell, kernel, gone)
                 return _with_remarks(result, [remark.sentence for remark in remarks])
         finally:
             self._pending -= 1
@@ -471,16 +564,8 @@ class Session:
             durations=Durations(queue_s=queue_s),
         )
 
-    async def _run(
-        self,
-        kernel: Kernel,
-        code: str,
-        timeout_s: float,
-        on_output: OnOutput | None,
-        on_input: OnInput | None,
-        gone: str | None,
-        queue_s: float,
-    ) -> Execution:
+    async def _run(self, cell: _Cell, kernel: Kernel, gone: str | None) -> Execution:
+        queue_s = time.monotonic() - cell.queued_at
         self._cells += 1
         restarts = self._restarts
         installed: dict[str, None] = {}
@@ -494,15 +579,16 @@ class Session:
             return done.as_reply()
 
         collector = OutputCollector(self._settings.max_output_chars)
-        delivery = self._delivery = Delivery(on_output)
+        delivery = self._delivery = Delivery(cell.on_output)
         try:
             end = await kernel.run_cell(
-                code,
+                cell.code,
                 collector=collector,
                 deliver=delivery.put,
-                timeout_s=timeout_s,
+                tell=cell.tell,
+                timeout_s=cell.timeout_s,
                 grace_s=self._settings.interrupt_grace_s,
-                on_input=on_input,
+                on_input=cell.on_input,
                 input_timeout_s=self._settings.input_timeout_s,
                 on_install=install if self._packages is not None else None,
                 install_timeout_s=self._settings.install_timeout_s,
@@ -512,6 +598,7 @@ class Session:
                 delivery.put(unseen)
             await delivery.finish()
         collecting_at = time.monotonic()
+        cell.tell(Phase("collecting", limit_s=cell.timeout_s, run_s=end.run_s))
         collection = await self._collect(kernel, collector.result())
         collect_s = time.monotonic() - collecting_at
         restarted = self._restarts != restarts
@@ -521,13 +608,13 @@ class Session:
         status = endings.status_of(end)
         sentences = [
             gone,
-            self._sentence(end, timeout_s, restarted),
+            self._sentence(end, cell.timeout_s, restarted),
             *collector.dropped,
             endings.sentence_about_skipped(collection.skipped),
         ]
         execution = Execution(
             status=status,
-            code=code,
+            code=cell.code,
             count=end.count,
             outputs=collection.outputs,
             artifacts=collection.artifacts,
@@ -539,7 +626,8 @@ class Session:
                 queue_s=queue_s, install_s=end.install_s, run_s=end.run_s, collect_s=collect_s
             ),
         )
-        self._notebook.add(CellRecord(code, end.count, execution.outputs))
+        self._last_error = _last_error(execution.outputs) or self._last_error
+        self._notebook.add(CellRecord(cell.code, end.count, execution.outputs))
         log.info(
             "cell ended",
             user_id=self.user_id,
@@ -551,6 +639,8 @@ class Session:
         return execution
 
     async def _collect(self, kernel: Kernel, outputs: tuple[Output, ...]) -> Collection:
+        if self._discarded:
+            return Collection((), (), outputs)
         after = await self._host.scan(kernel.hosted.slot)
         changed = changed_files(self._working, after)
         was_complete = self._working.complete
@@ -569,12 +659,14 @@ class Session:
                     file_bytes=self._settings.max_file_bytes,
                     total_bytes=self._settings.max_artifacts_bytes,
                 ),
+                patience=self._patience,
             )
+            # What the database could not take is new to the next cell, and comes with that.
+            kept = {p: f for p, f in after.files.items() if p not in collection.postponed}
+            self._working = replace(after, files=kept)
         if was_complete and not after.complete:  # said once, not with every cell from now on
             rest = SkippedArtifact("further files", "there are too many to look at, or too deep")
-            collection = Collection(
-                collection.artifacts, (*collection.skipped, rest), collection.outputs
-            )
+            collection = replace(collection, skipped=(*collection.skipped, rest))
         return collection
 
     def _sentence(self, end: CellEnd, timeout_s: float, restarted: bool) -> str | None:
@@ -587,16 +679,23 @@ class Session:
             end,
             timeout_s=timeout_s,
             input_timeout_s=self._settings.input_timeout_s,
-            limits=Limits.of(self._settings),
+            limits=self._kernel_limits(),
         )
 
-    def _never_begun(self, code: str, gone: str | None, queue_s: float) -> Execution:
+    def _kernel_limits(self) -> Limits:
+        """The limits of the kernel that was started last."""
+        limits = Limits.of(self._settings)
+        if self._memory_bytes is not None:
+            limits = replace(limits, memory_bytes=self._memory_bytes)
+        return limits
+
+    def _never_begun(self, cell: _Cell, gone: str | None) -> Execution:
         return Execution(
             status="interrupted",
-            code=code,
+            code=cell.code,
             state_lost=gone is not None,
             message=f"{gone} {endings.NEVER_BEGUN}" if gone else endings.NEVER_BEGUN,
-            durations=Durations(queue_s=queue_s),
+            durations=Durations(queue_s=time.monotonic() - cell.queued_at),
         )
 
     async def _abandon(self, cell: "asyncio.Task[Execution]", at_turn: asyncio.Event) -> None:
@@ -618,20 +717,23 @@ class Session:
 
     # -- the kernel's life -----------------------------------------------------------------------
 
-    async def _ready_kernel(self) -> tuple[Kernel, str | None]:
+    async def _ready_kernel(self, tell: OnPhase = _NOBODY) -> tuple[Kernel, str | None]:
         """The live kernel, and the sentence about an earlier one whose variables are gone."""
         async with self._life_lock:
             if self._closed:
                 raise SessionClosed(self.user_id)
             kernel = self._kernel
             if kernel is not None and kernel.exit.done():
-                limits = Limits.of(self._settings)
+                limits = self._kernel_limits()
                 how = endings.sentence_about_death(kernel.exit.result(), limits=limits)
                 self._state_gone = f"{how} The variables of before are gone."
                 await self._end_kernel()
                 kernel = None
             if kernel is None:
+                tell(Phase("starting"))
                 kernel = await self._start_kernel()
+            if self._unshown:
+                await self._show_files(kernel.hosted.slot)
             gone, self._state_gone = self._state_gone, None
         if self._file_changes:
             await asyncio.wait(set(self._file_changes))
@@ -649,20 +751,29 @@ class Session:
         """Start a kernel. Needs the life lock."""
         await self._make_room(self)
         self._starting = True
+        memory_bytes = self._limits.memory_bytes
         try:
-            kernel = await Kernel.start(self._host, self._slot, self._intake)
+            kernel = await Kernel.start(
+                self._host, self._slot, self._intake, memory_bytes=memory_bytes
+            )
         finally:
             self._starting = False
-        self._kernel = kernel
+        self._kernel, self._memory_bytes = kernel, memory_bytes
         if self._slot is None:
             self._slot = kernel.hosted.slot
-            for file in await self._files.list(user_id=self.user_id):
-                self.file_changed(FileEvent("saved", file), is_new=False)
+            self._unshown = True
             self._working = await self._host.scan(self._slot)
             if self._packages is not None:
                 await self._packages.show(self.user_id, self._slot)
         log.info("kernel started", user_id=self.user_id, kernel_id=kernel.hosted.kernel_id)
         return kernel
+
+    async def _show_files(self, slot: str) -> None:
+        """Show a new slot the user's files. Needs the life lock."""
+        files = await self._patience.have(lambda: self._files.list(user_id=self.user_id))
+        for file in files:
+            self.file_changed(FileEvent("saved", file), is_new=False)
+        self._unshown = False
 
     async def _end_kernel(self) -> None:
         """End the kernel, if there is one. Needs the life lock."""
@@ -705,6 +816,12 @@ def _with_remarks(execution: Execution, sentences: list[str]) -> Execution:
         return execution
     message = " ".join([*([execution.message] if execution.message else []), *sentences])
     return replace(execution, message=message)
+
+
+def _last_error(outputs: tuple[Output, ...]) -> str | None:
+    """The class of the exception that a cell ended with, if it has the form of a name."""
+    errors = [output.ename for output in outputs if isinstance(output, CellError)]
+    return errors[-1] if errors and _CLASS_NAME.fullmatch(errors[-1]) else None
 
 
 def _check_cell(code: object, timeout_s: object) -> None:

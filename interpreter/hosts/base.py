@@ -106,11 +106,12 @@ class KernelHost(Protocol):
     async def close_slot(self, slot: str) -> None:
         """Remove a sandbox directory with all that is in it. Its kernel must have ended."""
 
-    async def start(self, slot: str | None) -> HostedKernel:
+    async def start(self, slot: str | None, *, memory_bytes: int | None = None) -> HostedKernel:
         """Start a kernel.
 
         Args:
             slot: the sandbox directory to start it in, or None for a new one (faster).
+            memory_bytes: memory that it may use; None for as much as every kernel.
 
         Raises:
             KernelStartFailed: no kernel could be made, with the reason.

@@ -19,7 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +81,7 @@ class _Fork:
     channel: ControlChannel
     ended: asyncio.Future[KernelExit]
     watch: Notes
+    limits: Limits
     owner: int | None = None
     cause: ExitCause | None = None
 
@@ -119,7 +120,7 @@ class LocalKernelHost:
     """Runs kernels on this machine. Made by :meth:`open`.
 
     Attributes:
-        limits: what each kernel may use.
+        limits: what each kernel may use that is started without limits of its own.
         spare_kernels: how many kernels are kept forked and initialised for newcomers.
         backend: what confines them: ``namespaces``, ``landlock`` or ``none``.
     """
@@ -234,7 +235,6 @@ class LocalKernelHost:
             )
             try:
                 watcher = Watcher(
-                    limits,
                     sessions,
                     counted=groups is not None,
                     kernels=lambda: list(host._forks.values()),
@@ -253,15 +253,19 @@ class LocalKernelHost:
 
     # -- kernels ---------------------------------------------------------------------------------
 
-    async def start(self, slot: str | None) -> HostedKernel:
+    async def start(self, slot: str | None, *, memory_bytes: int | None = None) -> HostedKernel:
         """See :meth:`KernelHost.start`."""
+        limits = self.limits
+        if memory_bytes is not None:
+            limits = replace(limits, memory_bytes=memory_bytes)
         if slot is None:
-            while self._spares:
+            # A spare's limits were set when it was forked, some of them for good.
+            while self._spares and limits == self.limits:
                 spare = self._spares.popleft()
                 if spare.kernel_id in self._forks:
                     self._fill_spares()
                     return spare
-            kernel = await self._fork_newcomer()
+            kernel = await self._fork_newcomer(limits)
             self._fill_spares()
             return kernel
         await self._trimmed(slot)
@@ -269,7 +273,7 @@ class LocalKernelHost:
         renewal = asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
         self._renewals[slot] = self._spawn(renewal)
         await self._renewed(slot)
-        return await self._fork(slot)
+        return await self._fork(slot, limits)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
         """See :meth:`KernelHost.signal`."""
@@ -419,18 +423,18 @@ class LocalKernelHost:
     def _path(self, slot: str) -> Path:
         return self._confinement.sessions / slot
 
-    async def _fork_newcomer(self) -> HostedKernel:
+    async def _fork_newcomer(self, limits: Limits) -> HostedKernel:
         """Fork a kernel in a slot of its own, which goes again if that fails."""
         slot = await self.open_slot()
         try:
-            return await self._fork(slot)
+            return await self._fork(slot, limits)
         except BaseException:
             await asyncio.shield(self._spawn(self.close_slot(slot)))
             raise
 
     # -- forking ---------------------------------------------------------------------------------
 
-    async def _fork(self, slot: str) -> HostedKernel:
+    async def _fork(self, slot: str, limits: Limits) -> HostedKernel:
         channel = ControlChannel()
         opened: list[int] = []
         group: KernelGroup | None = None
@@ -448,15 +452,15 @@ class LocalKernelHost:
                         "slot": self._confinement.slot_path(slot),
                         "sockets": self._confinement.sockets(slot, self._socket_root),
                         "key": key,
-                        "limits": self.limits.for_kernel(),
-                        "output_chars": self.limits.output_chars,
+                        "limits": limits.for_kernel(),
+                        "output_chars": limits.output_chars,
                         "uid": own_uid,
                     }
                 )
                 confined = await self._expect(server, channel, "confined")
                 opened.append(os.pidfd_open(confined.pid))
                 if self._groups is not None:
-                    group = self._groups.create(kernel_id, self.limits)
+                    group = self._groups.create(kernel_id, limits)
                     group.add(confined.pid)
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
@@ -498,6 +502,7 @@ class LocalKernelHost:
             channel=channel,
             ended=ended,
             watch=Notes(fitted_ns=started_ns),
+            limits=limits,
             owner=own_uid,
         )
         self._forks[kernel_id] = fork
@@ -571,8 +576,8 @@ class LocalKernelHost:
                 slots.trim,
                 self._path(fork.slot),
                 since_ns=fork.watch.fitted_ns,
-                most_bytes=self.limits.disk_bytes,
-                most_files=self.limits.disk_files,
+                most_bytes=fork.limits.disk_bytes,
+                most_files=fork.limits.disk_files,
             )
         except OSError as error:
             log.warning("a full slot could not be trimmed", slot=fork.slot, reason=str(error))
@@ -623,7 +628,7 @@ class LocalKernelHost:
             if self._forks:  # the newcomer's first cell comes first, and needs the processor
                 await asyncio.sleep(_REFILL_PAUSE_S)
             while len(self._spares) < self.spare_kernels and not self._closing:
-                self._spares.append(await self._fork_newcomer())
+                self._spares.append(await self._fork_newcomer(self.limits))
         except KernelStartFailed as error:
             log.warning("no spare kernel could be started", reason=error.reason)
         finally:

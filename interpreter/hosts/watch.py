@@ -38,6 +38,7 @@ class Watched(Protocol):
 
     init_pid: int
     watch: "Notes"
+    limits: Limits
 
     @property
     def slot(self) -> str:
@@ -94,7 +95,6 @@ class Watcher:
 
     def __init__(
         self,
-        limits: Limits,
         sessions: Path,
         *,
         counted: bool,
@@ -104,13 +104,11 @@ class Watcher:
         """Make a watcher; :meth:`run` is to be a task.
 
         Args:
-            limits: of each kernel.
             sessions: the directory of all slots.
             counted: whether control groups bound memory and processes.
             kernels: gives the live ones.
             end: ends one, for a reason.
         """
-        self._limits = limits
         self._sessions = sessions
         self._counted = counted
         self._kernels = kernels
@@ -150,7 +148,7 @@ class Watcher:
 
     def _judge(self, kernel: Watched) -> ExitCause | None:
         """Why a kernel has to end, if it has to."""
-        limits = self._limits
+        limits = kernel.limits
         cpu_s = kernel.watch.looked_cpu_s
         if not self._counted:
             broken = processes.limit_broken_by_tree(
