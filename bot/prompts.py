@@ -26,7 +26,9 @@ _MOST_PICTURES = 3
 _PICTURE_BYTES = 1 << 20
 
 _MIB = 1 << 20
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,[A-Za-z0-9+/=\s]*")
+_DATA_URL = re.compile(
+    r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,[A-Za-z0-9+/=]*(?:\s[A-Za-z0-9+/=]{40,})*"
+)
 _LONG_RUN = re.compile(r"(?:[A-Za-z0-9+/_-]{60,}\n?){4,}={0,2}|[A-Za-z0-9+/_-]{240,}={0,2}")
 _MOST_ANSWER_CHARS = 100_000
 #: Of what isn't printable: joiners, which emoji and scripts need, and marks of direction.

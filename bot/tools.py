@@ -33,6 +33,10 @@ _OTHER_NAMES = frozenset(
 _OTHER_ARGUMENTS = ("code", "python", "python_code", "script", "source", "input")
 _MOST_CODE_CHARS = 200_000
 _FENCED = re.compile(r"\s*```[\w+-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*```\s*", re.DOTALL)
+#: A string, or a comment; those in three quotes may hold line breaks, and are passed over.
+_BROKEN_STRING = re.compile(
+    r"\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|#[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL
+)
 _MAGIC = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)
 
 
@@ -124,8 +128,17 @@ def _unfenced(text: str) -> str:
 
 
 def _unescaped(code: str) -> str:
-    r"""Code on one line with ``\n`` for its line breaks, as it comes from escaping twice."""
-    if "\n" in code or "\\n" not in code or is_python(code):
+    r"""Code as it was meant, where it was escaped once too often or too little: with ``\n`` for its
+    line breaks, or with line breaks for the ``\n`` in its strings."""
+    if is_python(code):
         return code
-    lines = code.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
-    return lines if is_python(lines) else code
+    if "\n" not in code and "\\n" in code:
+        meant = code.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+    else:
+        meant = _BROKEN_STRING.sub(_on_one_line, code)
+    return meant if is_python(meant) else code
+
+
+def _on_one_line(part: re.Match[str]) -> str:
+    text = part[0]
+    return text if text.startswith(('"""', "'''")) else text.replace("\n", "\\n")

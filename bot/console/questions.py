@@ -16,6 +16,7 @@ _STATEMENTS = frozenset(
     | {"yield", *_FORMER}
 )
 _STATEMENT_WORDS = 5
+_ASKS = re.compile(r"\s*(?:how|what|when|where|which|who|why)\s+[^\W\d_]+\s+\S", re.IGNORECASE)
 #: Of a shell; IPython runs some of them without a mark in front.
 _COMMANDS = frozenset(
     {"cd", "conda", "cp", "git", "ls", "mkdir", "mv", "pip", "pip3", "pwd", "rm", "uv"}
@@ -35,12 +36,15 @@ _FIRST_WORD = re.compile(r"\s*(\w+)")
 def is_question(text: str) -> bool:
     """Whether a text is words rather than code, by its looks.
 
-    What Python or IPython can read is code. What it can't is words only if it has more of them
-    than of what code is made of: who mistypes a line of code wants to hear that from Python.
+    What Python or IPython can read is code, but for what begins as English questions do. What they
+    can't is words only if it has more of them than of what code is made of: who mistypes a line of
+    code wants to hear that from Python.
     """
     if not text.strip() or text.lstrip().startswith((":", "%", "!", "?", "@", "#")):
         return False
     first = _FIRST_WORD.match(text)
+    if _ASKS.match(text):
+        return True  # also "what is 6 * 7", which Python could read
     if _is_code(text) or (first and first[1] in _COMMANDS):
         return False
     bare = _COMMENT.sub("", _QUOTED.sub(" ", text))
@@ -52,7 +56,7 @@ def is_question(text: str) -> bool:
     if first and first[1] in _STATEMENTS and not ends_as_words:
         return len(words) >= _STATEMENT_WORDS and plain > 2 * marks
     if first and first[1] not in _KEYWORDS and plain and not marks:
-        return len(words) >= 2 or plain >= 2  # "what is 6 * 7"
+        return len(words) >= 2 or plain >= 2
     return plain >= 2 and plain > (marks if ends_as_words else 2 * marks)
 
 

@@ -249,6 +249,15 @@ async def test_the_obvious_is_repaired_in_a_call(talk: Talk, arguments: str) -> 
     assert talk.session.ran == [CODE]
 
 
+async def test_line_breaks_in_strings_are_mended_where_that_makes_it_python(talk: Talk) -> None:
+    meant = 'x = 1  # it\'s one\nprint(f"a\\n{x}")\ny = """a\nb"""'
+    broken = meant.replace("\\n{x}", "\n{x}")
+    talk.openai.call(broken, "1 +\n'")
+    talk.openai.say("Done.")
+    await talk.ask()
+    assert talk.session.ran == [meant, "1 +\n'"]
+
+
 @pytest.mark.parametrize(
     "arguments", ["", "{}", '{"code": "print(1', "[1, 2]", '{"code": 7}', "{not json}", "Ich denke"]
 )
