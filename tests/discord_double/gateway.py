@@ -67,6 +67,7 @@ class Connection:
         self.socket = socket
         self.session: Session | None = None
         self.sends: deque[float] = deque()
+        self.closed_by_us = False
         self._stream = zlib.compressobj() if compressed else None
         self._queue: asyncio.Queue[dict[str, Any] | int] = asyncio.Queue()
 
@@ -76,6 +77,7 @@ class Connection:
 
     def close(self, code: int) -> None:
         """Close it, once everything is sent."""
+        self.closed_by_us = True
         self._queue.put_nowait(code)
 
     async def write(self) -> None:
@@ -198,12 +200,14 @@ class Gateway:
     async def close_all(self, code: int) -> None:
         """Close every connection."""
         for connection in list(self._connections):
+            connection.closed_by_us = True
             self._detach(connection)
             await connection.socket.close(code=code)
 
     async def drop_all(self) -> None:
         """Break every connection off."""
         for connection in list(self._connections):
+            connection.closed_by_us = True
             self._detach(connection)
             transport = connection.socket._req.transport if connection.socket._req else None
             if transport:
@@ -218,7 +222,8 @@ class Gateway:
         session = connection.session
         if session and session.connection is connection:
             session.connection = None
-        if session and connection.socket.close_code in (1000, 1001):
+        by_bot = connection.socket.close_code in (1000, 1001) and not connection.closed_by_us
+        if session and by_bot:
             # Closed by the bot for good. Source: "Disconnecting from the Gateway".
             self._sessions.pop(session.id, None)
         self._world.changed()

@@ -156,8 +156,14 @@ class Interaction:
     @property
     def messages(self) -> "list[Message]":
         """The response, once it says something, and the follow-ups."""
-        own = [self.response] if self.response and not self.response.is_loading else []
+        own = [self.response] if self.response and self._says_something(self.response) else []
         return own + self.followups
+
+    def _says_something(self, response: "Message") -> bool:
+        """Whether the response is more than a promise to answer, or to change a message."""
+        if self.callback == 6:
+            return response.edited_at is not None and response.edited_at >= self.at
+        return not response.is_loading
 
     async def send(self, *, wait: bool, timeout_s: float) -> "Interaction":
         """Send it to the bot.

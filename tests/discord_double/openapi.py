@@ -23,11 +23,26 @@ _SCHEMAS = "#/components/schemas/"
 _OF_COMMANDS = frozenset(
     {"contexts", "default_member_permissions", "dm_permission", "integration_types", "nsfw"}
 )
+# Kept attachments are sent as they were received.
+_OF_ATTACHMENTS = frozenset(
+    {
+        "content_scan_version",
+        "content_type",
+        "ephemeral",
+        "flags",
+        "height",
+        "proxy_url",
+        "size",
+        "url",
+        "width",
+    }
+)
 _TAKEN_BESIDES = {
     "ApplicationCommandUpdateRequest": _OF_COMMANDS,
     "ApplicationCommandCreateRequest": _OF_COMMANDS,
     "ApplicationCommandPatchRequestPartial": _OF_COMMANDS,
     "ApplicationCommandSubcommandOption": _OF_COMMANDS,
+    "MessageAttachmentRequest": _OF_ATTACHMENTS,
 }
 # Every option comes with all that any option can have, as null or empty.
 _EMPTY = {"enum": [None, [], False]}

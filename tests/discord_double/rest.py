@@ -1,5 +1,6 @@
 """The REST interface: every request is recorded, perhaps struck by a fault, checked, answered."""
 
+import asyncio
 import json
 import time
 from collections import deque
@@ -64,7 +65,7 @@ class Rest:
         self._faults = faults
         self._schemas = schemas
         self._recent: deque[float] = deque()
-        self._times_used: dict[str, int] = {}
+        self._busy = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register all routes."""
@@ -80,6 +81,15 @@ class Rest:
 
     def _serve(self, template: str, route: Route) -> _Handler:
         async def serve(request: web.Request) -> web.StreamResponse:
+            self._busy += 1
+            try:
+                return await answer(request)
+            finally:
+                self._busy -= 1
+                # Others see the change once the answer is on its way.
+                asyncio.get_running_loop().call_soon(self._world.changed)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
             path = request.path.removeprefix(PREFIX)
             is_upload = request.content_type.startswith("multipart/")
             fault = self._faults.take_rest(request.method, path, is_upload=is_upload)
@@ -107,6 +117,11 @@ class Rest:
             return self._answer(request, template, payload, status, body)
 
         return serve
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._busy > 0
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         self._violate(f"{request.method} {request.path}: there is no such route in the double")

@@ -81,6 +81,7 @@ class DiscordDouble:
             double.gateway.url = f"ws://127.0.0.1:{double._port}/gateway/"
             yield double
         finally:
+            await double.until(lambda: not double.rest.is_busy, what="all requests are answered")
             await double.gateway.close_all(1001)
             await double._runner.cleanup()
         violations = "\n".join(double.violations)
