@@ -150,9 +150,15 @@ def result_text(execution: Execution, *, chars: int) -> str:
         execution: the cell.
         chars: how much of its text is kept; of a longer one its head and its tail.
     """
-    shown = clean(execution.text, chars=chars).strip("\n")
+    said = execution.message or ""
+    shown = clean(execution.text.removesuffix(said), chars=chars).strip("\n")
     lines = [_ending(execution)]
-    lines.append(f"<output>\n{shown}\n</output>" if shown else "It showed nothing.")
+    if shown:
+        lines.append(f"<output>\n{shown}\n</output>")
+    elif execution.status == "ok":
+        lines.append("It showed nothing.")
+    if said:
+        lines.append(clean(said, chars=chars))
     if execution.artifacts:
         named = [
             f"{_name(file)} (id {file.file_id}, {size_text(file.file_size)})"
@@ -224,7 +230,8 @@ def _files_block(
         lines.append(line)
     if len(files) > len(lines):
         lines.append(f"- and {len(files) - len(lines)} older ones; FILES lists them all")
-    return "\n".join(["<files>", *lines, "</files>"])
+    example = f'The user\'s files; load one like this: df = load_file("{newest[0].file_id}")'
+    return "\n".join(["<files>", example, *lines, "</files>"])
 
 
 def _file_line(file: StoredFile, *, is_new: bool, now: datetime) -> str:
