@@ -1,6 +1,10 @@
 """Delivery: messages reach Discord whatever Discord does meanwhile, or it is said why not."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
 
 from bot.discord.destinations import (
     DeliveryFailed,
@@ -9,7 +13,12 @@ from bot.discord.destinations import (
     InteractionRef,
     SentMessage,
 )
+from bot.discord.metrics import Metrics
+from bot.discord.outbox import Outbox
+from bot.discord.posting import BACKOFF, Backoff, Post
+from bot.discord.rest import DiscordHTTP
 from bot.outgoing import OutgoingMessage
+from interpreter import RecordStore
 
 __all__ = [
     "Delivery",
@@ -20,17 +29,56 @@ __all__ = [
     "SentMessage",
 ]
 
+_PATIENCE_S = 600.0
+
 
 class Delivery:
-    """Sends, edits and deletes messages."""
+    """Sends, edits and deletes messages. Made by :meth:`open`."""
+
+    def __init__(self, post: Post, outbox: Outbox) -> None:
+        """Use :meth:`open`."""
+        self._post = post
+        self._outbox = outbox
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        http: DiscordHTTP,
+        *,
+        records: RecordStore,
+        directory: Path,
+        metrics: Metrics,
+        backoff: Backoff = BACKOFF,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> AsyncIterator["Delivery"]:
+        """Deliver until the context ends.
+
+        Args:
+            http: Discord's REST interface.
+            records: where is written down what must not be lost.
+            directory: where its files are kept.
+            metrics: what is counted.
+            backoff: how long to wait between two tries.
+            now: tells the time.
+        """
+        post = Post(http, metrics=metrics, backoff=backoff, now=now)
+        opened = Outbox.open(post, records=records, directory=directory, metrics=metrics, now=now)
+        async with opened as outbox:
+            yield cls(post, outbox)
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries aren't done."""
+        return self._outbox.waiting
 
     async def send(self, to: Destination, message: OutgoingMessage) -> SentMessage:
-        """Send a message; tries again for some minutes.
+        """Send a message; tries for some minutes.
 
         Raises:
             DeliveryFailed: it is certain that it can't be, or it wasn't in time.
         """
-        raise NotImplementedError
+        return await self._post.send(to, message, nonce=token_hex(8), patience_s=_PATIENCE_S)
 
     async def edit(
         self,
@@ -53,11 +101,18 @@ class Delivery:
         Raises:
             DeliveryFailed: it can't be, or not in time.
         """
-        raise NotImplementedError
+        if not patient:
+            return await self._post.edit(sent, message, keep_attachments=keep_attachments)
+        try:
+            return await self._post.edit(
+                sent, message, keep_attachments=keep_attachments, patience_s=_PATIENCE_S
+            )
+        except DeliveryFailed:
+            return await self.send(sent.destination, message)
 
     async def delete(self, sent: SentMessage) -> None:
         """Delete a message; one that is gone, or can't be deleted any more, is no mistake."""
-        raise NotImplementedError
+        await self._post.delete(sent)
 
     async def deliver(
         self,
@@ -69,13 +124,31 @@ class Delivery:
     ) -> tuple[SentMessage, ...]:
         """Send messages that must not be lost, neither by an outage nor by a restart.
 
+        It is written down first, tried for a day, and goes on when the caller is cancelled.
+
         Args:
             to: where.
             messages: in order.
             replacing: a message whose place the first one takes.
-            owner: the id of the user whose they are.
+            owner: the id of the user whose they are; a Discord id is who gets them by direct
+                message where nothing else is open, unless ``to`` names somebody.
+
+        Returns:
+            The messages as they were sent; without those that an earlier run of the program sent.
 
         Raises:
-            DeliveryFailed: Discord won't take them.
+            DeliveryFailed: Discord won't take them, or didn't for a day.
         """
-        raise NotImplementedError
+        return await self._outbox.deliver(to, messages, replacing=replacing, owner=owner)
+
+    async def resume(self) -> None:
+        """Go on with what was on its way when the program ended."""
+        await self._outbox.resume()
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until everything is delivered; gives how many deliveries aren't done in time."""
+        return await self._outbox.flush(timeout_s)
+
+    async def forget(self, owner: str) -> None:
+        """Give up what is on its way for a user, who wants everything deleted."""
+        await self._outbox.forget(owner)

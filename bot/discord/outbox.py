@@ -1,0 +1,486 @@
+"""Outbox: messages that must not be lost. Written down before the first try, gone once they are
+there; what an outage or a restart interrupted goes on by itself.
+
+An interaction's token is written down nowhere: after a restart its answer is an ordinary message.
+"""
+
+import asyncio
+import errno
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, BinaryIO, Final
+
+from bot.discord.destinations import (
+    DeliveryFailed,
+    DeliveryLate,
+    Destination,
+    InteractionRef,
+    SentMessage,
+)
+from bot.discord.metrics import Metrics
+from bot.discord.posting import Post
+from bot.outgoing import MESSAGE_CHARS, Attachment, Button, OutgoingMessage
+from interpreter import DatabaseUnavailable, InvalidRecord, RecordStore
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
+
+_KIND = "outbox"
+_KEPT: Final = timedelta(hours=24)
+_MOST_FOR_ONE = 20
+_MOST_RESUMED = 1000
+_RECORDING_S = 5.0
+#: 16 characters, so that two for the number of the message, and more, fit into a nonce of 25.
+_ID_BYTES = 8
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """Messages on their way.
+
+    Attributes:
+        id: names its record and its directory, and begins the messages' nonces.
+        sent: those that are there, in order.
+        recorded: whether the database knows of it.
+        resumed: whether it was begun by an earlier run of the program.
+    """
+
+    id: str
+    owner: str
+    to: Destination
+    messages: tuple[OutgoingMessage, ...]
+    replacing: SentMessage | None
+    since: datetime
+    sent: list[SentMessage] = field(default_factory=list)
+    done: int = 0
+    recorded: bool = False
+    resumed: bool = False
+    task: "asyncio.Task[tuple[SentMessage, ...]] | None" = None
+
+
+class Outbox:
+    """Made by :meth:`open`."""
+
+    def __init__(
+        self,
+        post: Post,
+        *,
+        records: RecordStore,
+        directory: Path,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Use :meth:`open`."""
+        self._post = post
+        self._records = records
+        self._directory = directory
+        self._metrics = metrics
+        self._now = now
+        self._entries: dict[str, _Entry] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        post: Post,
+        *,
+        records: RecordStore,
+        directory: Path,
+        metrics: Metrics,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> AsyncIterator["Outbox"]:
+        """Have an outbox until the context ends; then what isn't delivered stays written down.
+
+        Args:
+            post: sends single messages.
+            records: where what is on its way is written down.
+            directory: where files on their way are kept; made if it isn't there.
+            metrics: where deliveries are counted.
+            now: tells the time.
+        """
+        await asyncio.to_thread(_make_own, directory)
+        outbox = cls(post, records=records, directory=directory, metrics=metrics, now=now)
+        try:
+            yield outbox
+        finally:
+            await outbox._close()
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries aren't done."""
+        return len(self._entries)
+
+    async def resume(self) -> None:
+        """Go on with what an earlier run of the program left; in the background."""
+        try:
+            found = await self._records.list(_KIND, limit=_MOST_RESUMED, newest_first=False)
+        except DatabaseUnavailable as error:
+            log.warning("outbox not read", reason=str(error))
+            return
+        for record in found:
+            if record.key in self._entries:
+                continue
+            try:
+                entry = _read(record.key, record.owner or "", record.value, self._directory)
+            except (KeyError, TypeError, ValueError):
+                log.exception("outbox record unreadable", delivery=record.key)
+                continue
+            self._begin(entry)
+        if found:
+            log.info("deliveries resumed", count=len(found))
+        if len(found) < _MOST_RESUMED:
+            await asyncio.to_thread(self._remove_strays, {*self._entries})
+
+    async def deliver(
+        self,
+        to: Destination,
+        messages: Sequence[OutgoingMessage],
+        *,
+        replacing: SentMessage | None,
+        owner: str,
+    ) -> tuple[SentMessage, ...]:
+        """Send messages in order; see ``Delivery.deliver``. Goes on when the caller is cancelled.
+
+        Raises:
+            DeliveryFailed: Discord won't take them, or not in a day.
+        """
+        if to.user_id is None and owner.isdecimal():
+            to = replace(to, user_id=int(owner))
+        delivery_id = token_hex(_ID_BYTES)
+        kept = await asyncio.to_thread(_spooled, messages, self._directory / delivery_id)
+        entry = _Entry(delivery_id, owner, to, kept, replacing, self._now())
+        await self._make_room(owner)
+        task = self._begin(entry)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_cancelled():
+                raise DeliveryFailed("The answer was given up.", "dropped") from None
+            raise
+
+    async def forget(self, owner: str) -> None:
+        """Give up what is on its way for a user, who wants everything deleted."""
+        await self._drop([e for e in self._entries.values() if e.owner == owner])
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait for what is on its way; gives how many aren't done then."""
+        tasks = [entry.task for entry in self._entries.values() if entry.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        return self.waiting
+
+    # -- internals -------------------------------------------------------------------------------
+
+    def _begin(self, entry: _Entry) -> "asyncio.Task[tuple[SentMessage, ...]]":
+        self._entries[entry.id] = entry
+        entry.task = asyncio.create_task(self._carry(entry))
+        # Who asked may be gone, and then nobody asks how it ended: the log knows.
+        entry.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return entry.task
+
+    async def _carry(self, entry: _Entry) -> tuple[SentMessage, ...]:
+        """See an entry through, whatever comes of it."""
+        try:
+            if not entry.resumed:
+                await self._record(entry)
+            while entry.done < len(entry.messages):
+                await self._carry_next(entry)
+        except DeliveryFailed as error:
+            self._metrics.delivery("failed")
+            log.warning("delivery failed", delivery=entry.id, detail=error.detail)
+            await self._settle(entry)
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self._metrics.delivery("failed")
+            log.exception("delivery failed", delivery=entry.id)
+            await self._settle(entry)
+            raise
+        self._metrics.delivery("delivered")
+        await self._settle(entry)
+        return tuple(entry.sent)
+
+    async def _carry_next(self, entry: _Entry) -> None:
+        number = entry.done
+        message = entry.messages[number]
+        left_s = (entry.since + _KEPT - self._now()).total_seconds()
+        if left_s <= 0:
+            raise DeliveryLate("Discord didn't take the answer for a day.", "too old")
+        sent = None
+        if number == 0 and entry.replacing is not None:
+            sent = await self._replaced(entry.replacing, message, left_s)
+        if sent is None:
+            sent = await self._post.send(
+                entry.to,
+                message,
+                nonce=f"{entry.id}-{number}",
+                patience_s=left_s,
+                first_try=entry.since if entry.resumed else None,
+            )
+        entry.sent.append(sent)
+        entry.done += 1
+        if entry.done < len(entry.messages):
+            await self._record(entry)
+
+    async def _replaced(
+        self, there: SentMessage, message: OutgoingMessage, left_s: float
+    ) -> SentMessage | None:
+        """The message in the place of another one; None where it has to be sent by itself."""
+        try:
+            return await self._post.edit(there, message, patience_s=left_s)
+        except DeliveryFailed as error:
+            log.info("message not replaced", message_id=there.message_id, reason=error.detail)
+            return None
+
+    async def _record(self, entry: _Entry) -> None:
+        """Write down what is still to be done; without a database it is done all the same."""
+        try:
+            async with asyncio.timeout(_RECORDING_S):
+                await self._records.put(
+                    _KIND,
+                    entry.id,
+                    _written(entry),
+                    owner=entry.owner,
+                    expires_at=entry.since + _KEPT,
+                )
+            entry.recorded = True
+        except (DatabaseUnavailable, InvalidRecord, TimeoutError) as error:
+            log.warning("delivery not recorded", delivery=entry.id, reason=str(error))
+
+    async def _settle(self, entry: _Entry) -> None:
+        """It is over: nothing of it stays."""
+        self._entries.pop(entry.id, None)
+        if entry.recorded:
+            try:
+                async with asyncio.timeout(_RECORDING_S):
+                    await self._records.delete(_KIND, entry.id)
+            except (DatabaseUnavailable, TimeoutError) as error:
+                # It expires; until then a restart finds that its messages are there already.
+                log.warning("delivery not struck off", delivery=entry.id, reason=str(error))
+        await asyncio.to_thread(shutil.rmtree, self._directory / entry.id, True)
+
+    async def _make_room(self, owner: str) -> None:
+        mine = [entry for entry in self._entries.values() if entry.owner == owner]
+        await self._drop(mine[: max(0, len(mine) - _MOST_FOR_ONE + 1)])
+
+    async def _drop(self, entries: Sequence[_Entry]) -> None:
+        for entry in entries:
+            log.warning("delivery dropped", delivery=entry.id, owner=entry.owner)
+            self._metrics.delivery("dropped")
+            if entry.task is not None:
+                entry.task.cancel()
+                await asyncio.wait({entry.task})
+            await self._settle(entry)
+
+    def _remove_strays(self, known: set[str]) -> None:
+        """Files of deliveries that nobody knows of any more."""
+        for path in self._directory.iterdir():
+            if path.name not in known and path.stat().st_mtime < self._now().timestamp() - 3600:
+                shutil.rmtree(path, ignore_errors=True)
+
+    async def _close(self) -> None:
+        tasks = [entry.task for entry in self._entries.values() if entry.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+# --- files on their way -----------------------------------------------------------------------
+
+
+def _make_own(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+
+
+def _spooled(messages: Sequence[OutgoingMessage], directory: Path) -> tuple[OutgoingMessage, ...]:
+    """The messages with copies of their files, that nobody changes or removes meanwhile.
+
+    A file that is gone already is named instead.
+    """
+    return tuple(
+        _spooled_message(message, directory, number) for number, message in enumerate(messages)
+    )
+
+
+def _spooled_message(message: OutgoingMessage, directory: Path, number: int) -> OutgoingMessage:
+    kept: list[Attachment] = []
+    missing: list[str] = []
+    for index, attachment in enumerate(message.attachments):
+        target = directory / f"{number}-{index}"
+        try:
+            source = _opened(attachment.source)
+        except OSError as error:
+            log.warning("attachment gone", reason=error.strerror)
+            missing.append(attachment.filename)
+            continue
+        with source:
+            kept.append(_copied(attachment, source, target))
+    return replace(message, attachments=tuple(kept), content=_naming(message.content, missing))
+
+
+def _opened(source: bytes | Path) -> BinaryIO:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    # No link is followed, and no pipe waited for, should somebody have put one there.
+    number = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return open(number, "rb")
+    os.close(number)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _copied(attachment: Attachment, source: BinaryIO, target: Path) -> Attachment:
+    """The attachment with its file copied; as it was, where there is no room for a copy."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        with open(os.open(target, flags, 0o600), "wb") as out:
+            shutil.copyfileobj(source, out)
+            size = out.tell()
+    except OSError as error:
+        log.warning("attachment not copied", reason=error.strerror)
+        target.unlink(missing_ok=True)
+        return attachment
+    return replace(attachment, source=target, size=size)
+
+
+def _naming(content: str, missing: Sequence[str]) -> str:
+    if not missing:
+        return content
+    names = ", ".join(f"`{name.replace('`', chr(39))}`" for name in missing)
+    named = f"{content}\nNo longer there: {names}.".strip()
+    return named if len(named) <= MESSAGE_CHARS else content
+
+
+# --- as records -------------------------------------------------------------------------------
+
+
+def _written(entry: _Entry) -> dict[str, Any]:
+    return {
+        "to": _written_place(entry.to),
+        "replacing": entry.replacing and _written_sent(entry.replacing),
+        "since": entry.since,
+        "done": entry.done,
+        "messages": [_written_message(message) for message in entry.messages],
+    }
+
+
+def _written_place(to: Destination) -> dict[str, Any]:
+    return {
+        "channel_id": str(to.channel_id),
+        "guild_id": to.guild_id and str(to.guild_id),
+        "reply_to": to.reply_to and str(to.reply_to),
+        "user_id": to.user_id and str(to.user_id),
+        "attachment_bytes": to.attachment_bytes,
+        "pings": to.pings,
+        # What was for one person's eyes must not come up in the channel after a restart.
+        "private": to.is_private,
+    }
+
+
+def _written_sent(sent: SentMessage) -> dict[str, Any]:
+    return {
+        "channel_id": str(sent.channel_id),
+        "message_id": str(sent.message_id),
+        "to": _written_place(sent.destination),
+    }
+
+
+def _written_message(message: OutgoingMessage) -> dict[str, Any]:
+    return {
+        "content": message.content,
+        "buttons": [
+            {"label": b.label, "custom_id": b.custom_id, "style": b.style} for b in message.buttons
+        ],
+        "attachments": [
+            {
+                "filename": a.filename,
+                "name": a.source.name if isinstance(a.source, Path) else "",
+                "size": a.size,
+                "alt": a.alt,
+                "file_id": a.file_id,
+            }
+            for a in message.attachments
+        ],
+    }
+
+
+def _read(delivery_id: str, owner: str, value: Mapping[str, Any], directory: Path) -> _Entry:
+    """An entry as an earlier run wrote it down.
+
+    Raises:
+        KeyError, TypeError, ValueError: it isn't one.
+    """
+    to, private = _read_place(value["to"])
+    replacing = value["replacing"]
+    messages = (_read_message(m, directory / delivery_id) for m in value["messages"])
+    return _Entry(
+        delivery_id,
+        owner,
+        # Only the person is left to send it to: their interaction's token wasn't written down.
+        replace(to, interaction=_over()) if private else to,
+        tuple(messages),
+        _read_sent(replacing) if replacing and not private else None,
+        value["since"],
+        done=int(value["done"]),
+        recorded=True,
+        resumed=True,
+    )
+
+
+def _over() -> InteractionRef:
+    """An interaction that can't be answered any more, of a person whose eyes alone were meant."""
+    return InteractionRef(0, "", datetime.min.replace(tzinfo=UTC), ephemeral=True)
+
+
+def _read_place(value: Mapping[str, Any]) -> tuple[Destination, bool]:
+    place = Destination(
+        channel_id=int(value["channel_id"]),
+        guild_id=_optional_id(value["guild_id"]),
+        reply_to=_optional_id(value["reply_to"]),
+        attachment_bytes=int(value["attachment_bytes"]),
+        user_id=_optional_id(value["user_id"]),
+        pings=bool(value["pings"]),
+    )
+    return place, bool(value["private"])
+
+
+def _read_sent(value: Mapping[str, Any]) -> SentMessage:
+    place, _ = _read_place(value["to"])
+    return SentMessage(int(value["channel_id"]), int(value["message_id"]), place)
+
+
+def _read_message(value: Mapping[str, Any], directory: Path) -> OutgoingMessage:
+    attachments: list[Attachment] = []
+    missing: list[str] = []
+    for item in value["attachments"]:
+        path = directory / (Path(item["name"]).name or "none")
+        if path.is_file():
+            attachments.append(
+                Attachment(item["filename"], path, int(item["size"]), item["alt"], item["file_id"])
+            )
+        else:
+            missing.append(item["filename"])
+    buttons = (Button(b["label"], b["custom_id"], b["style"]) for b in value["buttons"])
+    content = _naming(value["content"], missing)
+    return OutgoingMessage(content, tuple(attachments), tuple(buttons))
+
+
+def _optional_id(value: str | None) -> int | None:
+    return int(value) if value else None

@@ -1,0 +1,261 @@
+"""DiscordHTTP: the library's client for Discord's REST interface, with what it lacks.
+
+Measured with interactions.py 5.16: it closes its connections whenever the gateway's connection is
+lost, uploads and all; gives None where Discord answered 429 or 500 a few times; sends 0 bytes when
+it uploads a stream again; waits for ever for a rate limit whose waiting was cancelled; and reads an
+answer as text where its type has a charset.
+"""
+
+import asyncio
+import json
+import mimetypes
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import aiohttp
+from interactions.api.http.http_client import BucketLock, HTTPClient
+from interactions.api.http.route import Route
+from interactions.client.errors import HTTPException, LoginError
+
+from bot.errors import BotError
+
+NO_PARTS: Final[Mapping[str, str | int]] = MappingProxyType({})
+_TRIES = 3
+_FIRST_WAIT_S = 0.25
+_REQUEST_S: Final = 20.0
+#: What even a slow line takes, so that a large upload isn't given up while it is on its way.
+_SLOWEST_BYTES_A_SECOND = 50_000
+# Source: Discord's documentation, "JSON Error Codes".
+_ALREADY_ACKNOWLEDGED = 40060
+_INVALID_TOKEN = 50027
+
+
+class Unanswered(BotError):
+    """A request to Discord came to nothing, and may work later on.
+
+    Attributes:
+        may_be_done: whether Discord may have done what was asked all the same.
+    """
+
+    def __init__(self, detail: str, *, may_be_done: bool) -> None:
+        super().__init__("Discord doesn't answer just now; please try again.", detail)
+        self.may_be_done = may_be_done
+
+
+class Refused(BotError):
+    """Discord won't do what was asked.
+
+    Attributes:
+        status: of HTTP.
+        code: Discord's own, 0 if it gave none.
+    """
+
+    def __init__(self, status: int, code: int, detail: str) -> None:
+        super().__init__("Discord refused to do that.", detail)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file to upload.
+
+    Attributes:
+        filename: what to call it.
+        source: its bytes, or where on disk they are.
+        size: in bytes.
+    """
+
+    filename: str
+    source: bytes | Path
+    size: int
+
+
+class _Bucket(BucketLock):
+    """A rate limit; its lock opens by itself, whoever stops waiting for it."""
+
+    async def lock_for_duration(self, duration: float, block: bool = False) -> None:
+        if not self._lock.locked():
+            await self._lock.acquire()
+            asyncio.get_running_loop().call_later(duration, self._lock.release)
+        if block:
+            async with self._lock:
+                pass
+
+
+class DiscordHTTP(HTTPClient):
+    """One for the life of the program: the gateway's connections may come and go.
+
+    ``request`` is what the library calls for itself and for handlers: a few quick tries.
+    ``attempt`` is one try, for who has a patience of its own.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """As the library's."""
+        super().__init__(*args, **options)
+        self._max_attempts = 1
+        self._is_known_good = False
+        self._own_id: int | None = None
+
+    async def login(self, token: str) -> Any:
+        """Called by the library: look whether the token is good; connections stay.
+
+        Raises:
+            LoginError: it isn't.
+            Unanswered: nobody knows.
+        """
+        if self.closed:
+            return await super().login(token)
+        self.token = token
+        try:
+            return await self.request(Route("GET", "/users/@me"))
+        except HTTPException as error:
+            if error.status == 401:
+                raise LoginError("An improper token was passed") from error
+            raise
+
+    async def close(self) -> None:
+        """Called by the library when it has lost the gateway: no reason to break uploads off."""
+
+    async def shut(self) -> None:
+        """Close all connections, for good."""
+        await super().close()
+
+    def get_ratelimit(self, route: Any) -> Any:
+        """Called by the library for each request."""
+        bucket_hash = self._endpoints.get(route.rl_bucket)
+        return self.ratelimit_locks.get(bucket_hash or "") or _Bucket()
+
+    async def request(
+        self,
+        route: Any,
+        payload: Any = None,
+        files: Any = None,
+        reason: Any = None,
+        params: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Make a request, with a few quick tries.
+
+        Raises:
+            HTTPException: Discord won't.
+            Unanswered: it came to nothing.
+        """
+        for number in range(1, _TRIES + 1):
+            try:
+                return await self._once(
+                    route, payload, _REQUEST_S, files=files, reason=reason, params=params, **options
+                )
+            except HTTPException as error:
+                # Of a callback whose first answer got lost.
+                if number > 1 and error.code == _ALREADY_ACKNOWLEDGED:
+                    return ""
+                raise
+            except Unanswered as error:
+                twice = error.may_be_done and route.method == "POST"
+                if number == _TRIES or (twice and not route.path.endswith("/callback")):
+                    raise
+            await asyncio.sleep(random.uniform(0.5, 1) * _FIRST_WAIT_S * 4 ** (number - 1))
+        raise AssertionError("the last try returns or raises")
+
+    async def attempt(
+        self,
+        method: str,
+        path: str,
+        parts: Mapping[str, str | int] = NO_PARTS,
+        *,
+        payload: Mapping[str, Any] | None = None,
+        files: Sequence[FormFile] = (),
+        params: Mapping[str, str] | None = None,
+        timeout_s: float = _REQUEST_S,
+    ) -> Any:
+        """Make a request, once.
+
+        Args:
+            method: of HTTP.
+            path: with names in braces.
+            parts: what those stand for.
+            payload: what is sent as JSON.
+            files: what goes with it; read from disk while it is sent.
+            params: of the query.
+            timeout_s: how long it may take; uploads get more by their size.
+
+        Raises:
+            Refused: Discord won't.
+            Unanswered: it came to nothing.
+        """
+        route = Route(method, path, **parts)
+        timeout_s += sum(file.size for file in files) / _SLOWEST_BYTES_A_SECOND
+        with ExitStack() as opened:
+            body: Any = dict(payload) if payload is not None else None
+            if files:
+                body = _form(body, files, opened)
+            try:
+                return await self._once(route, body, timeout_s, params=params and dict(params))
+            except HTTPException as error:
+                raise Refused(error.status, _code(error), _words(error)) from error
+
+    async def own_id(self) -> int:
+        """The bot's id.
+
+        Raises:
+            Unanswered: nobody knows.
+        """
+        if self._own_id is None:
+            self._own_id = int((await self.attempt("GET", "/users/@me"))["id"])
+        return self._own_id
+
+    async def _once(self, route: Any, payload: Any, timeout_s: float, **options: Any) -> Any:
+        if self.closed and self.token is not None:
+            raise Unanswered("not connected to Discord", may_be_done=False)
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await super().request(route, payload, **options)
+        except HTTPException as error:
+            if error.status >= 500 or error.status in (408, 429):
+                raise Unanswered(f"HTTP {error.status}", may_be_done=True) from error
+            if error.status == 401 and _code(error) != _INVALID_TOKEN and self._is_known_good:
+                # The bot's own token was good: the operator has to do something about it.
+                raise Unanswered("the bot's token is refused", may_be_done=False) from error
+            raise
+        except aiohttp.ClientConnectorError as error:
+            raise Unanswered(type(error).__name__, may_be_done=False) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unanswered(type(error).__name__, may_be_done=True) from error
+        if result is None:
+            raise Unanswered("HTTP 429 or 500", may_be_done=True)
+        self._is_known_good = True
+        if isinstance(result, str) and result[:1] in ("{", "["):
+            return json.loads(result)
+        return result
+
+
+def _form(
+    payload: Mapping[str, Any] | None, files: Sequence[FormFile], opened: ExitStack
+) -> aiohttp.FormData:
+    """A form of its own for each try: what has been read can't be sent again."""
+    form = aiohttp.FormData(quote_fields=False)
+    form.add_field("payload_json", json.dumps(payload or {}), content_type="application/json")
+    for number, file in enumerate(files):
+        source = file.source
+        form.add_field(
+            f"files[{number}]",
+            source if isinstance(source, bytes) else opened.enter_context(source.open("rb")),
+            filename="".join(c for c in file.filename if c.isprintable()),
+            content_type=mimetypes.guess_type(file.filename)[0] or "application/octet-stream",
+        )
+    return form
+
+
+def _code(error: Any) -> int:
+    return error.code if isinstance(error.code, int) else 0
+
+
+def _words(error: Any) -> str:
+    """What Discord says, for the log: which field is wrong, but never what was in it."""
+    return f"HTTP {error.status}, code {_code(error)}: {str(error)[:500]}"
