@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from bot.abandon import abandon
 from bot.chat import OnEvent, Question, TurnControl, TurnLimits, TurnResult, TurnStatus, run_turn
 from bot.chat_model import ChatModel, Usage
 from bot.conversation import AssistantMessage, Exchange, Picture, UserMessage
@@ -118,9 +119,7 @@ class Assistant:
             note = "Your files can't be looked at just now; please try again."
             return _said("failed", "", question, new_files, note=note, error=error)
         finally:
-            for task in (describing, stopping):
-                task.cancel()
-            await asyncio.wait([describing, stopping])
+            await abandon(describing, stopping)
         if self._model is None:
             return _said("answered", about_files(new_files, descriptions), question, new_files)
         result = await self._ask(
@@ -220,9 +219,7 @@ class Assistant:
         try:
             await asyncio.wait(tasks, timeout=_DESCRIBE_S)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await abandon(*tasks)
 
     async def _describe(self, session: Session, file_id: str) -> None:
         try:

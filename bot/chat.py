@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from bot import turn_events as events
+from bot.abandon import abandon
 from bot.chat_model import ChatModel, ModelReply, ModelRequest, Tool, Usage
 from bot.conversation import (
     AssistantMessage,
@@ -517,8 +518,7 @@ class _Turn:
                 await self._end_cell(session, cell)
         finally:
             if not cell.done():  # this turn was cancelled: so is its cell, which interrupts it
-                cell.cancel()
-                await asyncio.wait([cell])
+                await abandon(cell)
         if cell.cancelled():
             raise _Stopped if self._control.stopped else _TimeUp
         return cell.result()
@@ -526,8 +526,7 @@ class _Turn:
     async def _end_cell(self, session: Session, cell: "asyncio.Task[Execution]") -> None:
         """Stop a cell; give it up if it doesn't stop."""
         if self._phase == "queued":
-            cell.cancel()  # an interrupt would hit the cell before it
-            await asyncio.wait([cell])
+            await abandon(cell)  # an interrupt would hit the cell before it
             return
         with suppress(InterpreterError):
             await session.interrupt()
@@ -536,8 +535,7 @@ class _Turn:
             await asyncio.wait([cell])  # it has stopped; what it made is on its way
         if not cell.done():
             self._ended_hard = True
-            cell.cancel()
-            await asyncio.wait([cell])
+            await abandon(cell)
 
     def _told_output(self, number: int, output: Output | ClearOutput) -> None:
         self._emit(events.CellOutput(number, output))
@@ -569,8 +567,7 @@ class _Turn:
                 return task.result()
         finally:
             if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+                await abandon(task)
         raise _Stopped if self._control.stopped else _TimeUp
 
     async def _done(self, task: "asyncio.Task[Any]") -> bool:

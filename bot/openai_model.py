@@ -206,7 +206,7 @@ class OpenAIModel:
                 # Not from the library's error: that one holds the request, with our key in it.
                 raise outcome.error
             if on_wait is not None:
-                on_wait(str(outcome.error), wait_s)
+                on_wait(f"{str(outcome.error).partition(';')[0]}.", wait_s)
             await self._sleep(wait_s)
 
     # -- one try -------------------------------------------------------------------------------

@@ -295,6 +295,7 @@ async def test_what_may_pass_is_tried_again(asker: Asker, status: int) -> None:
     asker.server.say("42")
     assert (await asker.ask()).text == "42"
     assert len(asker.waits) == len(asker.reasons) == 4
+    assert all(reason.endswith(".") and ";" not in reason for reason in asker.reasons)
     for wait_s, most_s in zip(asker.waits, (1, 2, 4, 8), strict=True):
         assert most_s / 2 <= wait_s <= most_s
 
