@@ -25,6 +25,7 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 _TOKEN_IN_URL = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/\s?]+")
+_REQUEST_FAILED = re.compile(r"[A-Z]+::http")
 _SYNC_FIRST_WAIT_S, _SYNC_MOST_WAIT_S = 5.0, 300.0
 
 
@@ -156,6 +157,8 @@ class _Redaction(logging.Filter):
         self._token = settings.discord_token
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if _REQUEST_FAILED.match(record.getMessage()):  # it raises, too
+            return False
         text = _TOKEN_IN_URL.sub(r"\1...", record.getMessage())
         if self._token is not None:
             text = text.replace(self._token.get_secret_value(), "...")

@@ -258,7 +258,6 @@ class Outbox:
 
     async def _settle(self, entry: _Entry) -> None:
         """It is over: nothing of it stays."""
-        self._entries.pop(entry.id, None)
         if entry.recorded:
             try:
                 async with asyncio.timeout(_RECORDING_S):
@@ -267,6 +266,7 @@ class Outbox:
                 # It expires; until then a restart finds that its messages are there already.
                 log.warning("delivery not struck off", delivery=entry.id, reason=str(error))
         await asyncio.to_thread(shutil.rmtree, self._directory / entry.id, True)
+        self._entries.pop(entry.id, None)
 
     async def _make_room(self, owner: str) -> None:
         mine = [entry for entry in self._entries.values() if entry.owner == owner]

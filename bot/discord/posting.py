@@ -126,7 +126,7 @@ class Post:
                 continue
             self._remember(sent.message_id)
             if sending.leftover:
-                rest = OutgoingMessage(sending.leftover)
+                rest = OutgoingMessage(sending.leftover.strip())
                 left_s = max(deadline - time.monotonic(), 0.0)
                 await self.send(to, rest, nonce=f"{nonce[:24]}+", patience_s=left_s)
             return sent

@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -245,7 +246,9 @@ def _form(
         source = file.source
         form.add_field(
             f"files[{number}]",
-            source if isinstance(source, bytes) else opened.enter_context(source.open("rb")),
+            opened.enter_context(
+                BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            ),
             filename="".join(c for c in file.filename if c.isprintable()),
             content_type=mimetypes.guess_type(file.filename)[0] or "application/octet-stream",
         )

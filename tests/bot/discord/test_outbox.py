@@ -1,0 +1,331 @@
+"""Outbox: what is to be delivered outlasts outages, restarts and the files' own end."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from bot.discord.delivery import Delivery
+from bot.discord.destinations import DeliveryFailed, Destination, InteractionRef
+from bot.discord.metrics import Metrics
+from bot.discord.posting import Backoff
+from bot.discord.rest import DiscordHTTP
+from bot.outgoing import Attachment, Button, OutgoingMessage
+from interpreter import DatabaseUnavailable, RecordStore
+from tests.discord_double import Channel, DiscordDouble, Message
+
+QUICK = Backoff(first_s=0.005, most_s=0.02)
+
+
+@dataclass
+class Outside:
+    """Everything around a delivery, which is opened as often as the program is started."""
+
+    discord: DiscordDouble
+    http: DiscordHTTP
+    records: Any
+    directory: Path
+    metrics: Metrics
+
+    def start(self) -> AbstractAsyncContextManager[Delivery]:
+        return Delivery.open(
+            self.http,
+            records=self.records,
+            directory=self.directory,
+            metrics=self.metrics,
+            backoff=QUICK,
+            now=self.discord.clock.now,
+        )
+
+    def kept(self) -> list[str]:
+        return sorted(str(p.relative_to(self.directory)) for p in self.directory.rglob("*"))
+
+
+@pytest.fixture
+def outside(
+    discord: DiscordDouble, http: DiscordHTTP, records: RecordStore, tmp_path: Path
+) -> Outside:
+    return Outside(discord, http, records, tmp_path / "data" / "outbox", Metrics())
+
+
+@pytest.fixture
+def channel(discord: DiscordDouble) -> Channel:
+    return discord.guild("lab").text_channel("data")
+
+
+def to_channel(channel: Channel) -> Destination:
+    assert channel.guild
+    return Destination(int(channel.id), int(channel.guild.id))
+
+
+def attached(*contents: bytes) -> OutgoingMessage:
+    attachments = (Attachment(f"{i}.csv", c, len(c)) for i, c in enumerate(contents))
+    return OutgoingMessage("here", tuple(attachments), (Button("More", "more:1"),))
+
+
+def shown(messages: list[Message]) -> list[tuple[str, list[bytes]]]:
+    return [(m.content, [a.content for a in m.attachments]) for m in messages]
+
+
+async def test_what_is_delivered_leaves_nothing_behind(outside: Outside, channel: Channel) -> None:
+    async with outside.start() as delivery:
+        sent = await delivery.deliver(
+            to_channel(channel), [attached(b"1", b"2"), OutgoingMessage("more")], owner="42"
+        )
+        assert delivery.waiting == 0
+    assert [int(m.id) for m in channel.by_bot] == [s.message_id for s in sent]
+    assert shown(channel.by_bot) == [("here", [b"1", b"2"]), ("more", [])]
+    assert outside.kept() == []
+    assert await outside.records.list("outbox") == ()
+    assert b'cellmate_deliveries_total{outcome="delivered"} 1.0' in outside.metrics.text()
+
+
+async def test_first_message_takes_the_place_of_progress(
+    outside: Outside, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        progress = await delivery.send(to_channel(channel), OutgoingMessage("running"))
+        await delivery.deliver(
+            to_channel(channel),
+            [attached(b"1"), OutgoingMessage("more")],
+            replacing=progress,
+            owner="42",
+        )
+    assert shown(channel.by_bot) == [("here", [b"1"]), ("more", [])]
+
+
+async def test_progress_that_was_deleted_doesn_t_take_the_answer_with_it(
+    outside: Outside, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        progress = await delivery.send(to_channel(channel), OutgoingMessage("running"))
+        channel.by_bot[-1].remove()
+        await delivery.deliver(
+            to_channel(channel), [attached(b"1")], replacing=progress, owner="42"
+        )
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+
+
+async def struck(discord: DiscordDouble, hits: int) -> None:
+    """Wait until so many requests have failed."""
+    await discord.until(lambda: sum(r.status in (0, 503) for r in discord.requests) >= hits)
+
+
+async def test_a_restart_goes_on_where_it_was_interrupted(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    messages = [OutgoingMessage("1"), attached(b"two"), OutgoingMessage("3")]
+    async with outside.start() as delivery:
+        discord.faults.rest(status=503, times=1, path="nowhere")
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), messages, owner="42")
+        )
+        await channel.wait_for(lambda m: m.content == "1")
+        discord.faults.rest(status=503, times=10_000, method="POST")
+        await struck(discord, 2)
+    assert isinstance((await asyncio.gather(delivering, return_exceptions=True))[0], DeliveryFailed)
+    assert shown(channel.by_bot) == [("1", [])]
+    mode = os.stat(outside.directory / outside.kept()[-1]).st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    assert stat.S_IMODE(outside.directory.stat().st_mode) == 0o700
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert shown(channel.by_bot) == [("1", []), ("here", [b"two"]), ("3", [])]
+    assert channel.by_bot[1].button("More")
+    assert outside.kept() == []
+    assert await outside.records.list("outbox") == ()
+
+
+async def test_message_that_was_there_before_the_restart_isn_t_sent_twice(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        discord.faults.drop_answer(times=1, method="POST", path="/messages")
+        discord.faults.rest(status=503, times=10_000)
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await struck(discord, 3)
+    await asyncio.gather(delivering, return_exceptions=True)
+    discord.faults.clear()
+    discord.clock.advance(3600)  # Discord has forgotten the nonce
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+
+
+async def test_what_was_for_one_person_s_eyes_comes_directly_after_a_restart(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    assert channel.guild
+    anna = channel.guild.member("anna")
+    interaction = InteractionRef(1, "hunter2", discord.clock.now(), ephemeral=True)
+    to = replace(to_channel(channel), interaction=interaction)
+    discord.faults.rest(status=503, times=10_000)
+    async with outside.start() as delivery:
+        delivering = asyncio.create_task(delivery.deliver(to, [attached(b"1")], owner=anna.id))
+        await struck(discord, 1)
+    await asyncio.gather(delivering, return_exceptions=True)
+    (record,) = await outside.records.list("outbox", owner=anna.id)
+    assert "hunter2" not in repr(record)
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert shown(discord.dm(anna).by_bot) == [("here", [b"1"])]
+    assert not channel.by_bot
+
+
+async def test_files_are_copied_before_they_can_be_deleted(
+    outside: Outside, discord: DiscordDouble, channel: Channel, tmp_path: Path
+) -> None:
+    stored, gone = tmp_path / "stored.csv", tmp_path / "gone.csv"
+    stored.write_bytes(b"precious")
+    link = tmp_path / "link.csv"
+    link.symlink_to("/etc/passwd")
+    message = OutgoingMessage(
+        "here",
+        (Attachment("a.csv", stored, 8), Attachment("b", gone, 1), Attachment("c", link, 1)),
+    )
+    fault = discord.faults.rest(status=503, times=10_000, method="POST")
+    async with outside.start() as delivery:
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [message], owner="42")
+        )
+        await struck(discord, 1)
+        stored.unlink()
+        fault.left = 0
+        await delivering
+    assert shown(channel.by_bot) == [("here\nNo longer there: `b`, `c`.", [b"precious"])]
+
+
+class NoDatabase:
+    """Records while the database is away."""
+
+    async def put(self, *args: Any, **options: Any) -> None:
+        """Fail."""
+        raise DatabaseUnavailable("mongodb://db", "away")
+
+    async def delete(self, *args: Any) -> bool:
+        """Fail."""
+        raise DatabaseUnavailable("mongodb://db", "away")
+
+    async def list(self, *args: Any, **options: Any) -> tuple[Any, ...]:
+        """Fail."""
+        raise DatabaseUnavailable("mongodb://db", "away")
+
+
+async def test_without_a_database_it_is_delivered_from_memory(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    outside.records = NoDatabase()
+    discord.faults.rest(status=503, times=3)
+    async with outside.start() as delivery:
+        await delivery.resume()
+        await delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+    assert outside.kept() == []
+
+
+async def test_caller_that_is_cancelled_takes_nothing_with_it(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    fault = discord.faults.rest(status=503, times=10_000, method="POST")
+    async with outside.start() as delivery:
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await struck(discord, 1)
+        delivering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivering
+        fault.left = 0
+        assert await delivery.flush(10) == 0
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+
+
+async def test_what_can_t_be_delivered_is_forgotten_and_said(
+    outside: Outside, channel: Channel
+) -> None:
+    channel.deny_bot(["send_messages"])
+    async with outside.start() as delivery:
+        with pytest.raises(DeliveryFailed, match="not allowed to write there"):
+            await delivery.deliver(to_channel(channel), [attached(b"1")], owner="someone")
+        assert delivery.waiting == 0
+    assert outside.kept() == []
+    assert await outside.records.list("outbox") == ()
+
+
+async def test_after_a_day_it_is_given_up(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    discord.faults.rest(status=503, times=10_000)
+    async with outside.start() as delivery:
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await struck(discord, 1)
+    await asyncio.gather(delivering, return_exceptions=True)
+    discord.clock.advance(24 * 3600)
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert channel.by_bot == []
+    assert outside.kept() == []
+
+
+@pytest_asyncio.fixture
+async def stuck(outside: Outside, discord: DiscordDouble) -> AsyncIterator[Delivery]:
+    """A delivery while Discord is away."""
+    discord.faults.rest(status=503, times=100_000)
+    async with outside.start() as delivery:
+        yield delivery
+        discord.faults.clear()
+
+
+async def test_twenty_may_wait_for_a_user_and_the_oldest_makes_room(
+    stuck: Delivery, outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    def begin(number: int, owner: str) -> "asyncio.Task[Any]":
+        message = OutgoingMessage(str(number))
+        return asyncio.create_task(stuck.deliver(to_channel(channel), [message], owner=owner))
+
+    other = begin(99, "43")
+    tasks = []
+    for number in range(20):
+        tasks.append(begin(number, "42"))
+        await discord.until(lambda: stuck.waiting == number + 2)  # noqa: B023
+    assert not any(task.done() for task in tasks)
+    tasks.append(begin(20, "42"))
+    with pytest.raises(DeliveryFailed, match="given up"):
+        await tasks[0]
+    await discord.until(lambda: stuck.waiting == 21)
+    discord.faults.clear()
+    await asyncio.gather(*tasks[1:], other)
+    assert {m.content for m in channel.by_bot} == {*map(str, range(1, 21)), "99"}
+
+
+async def test_everything_of_a_user_can_be_forgotten(
+    stuck: Delivery, outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    mine = asyncio.create_task(stuck.deliver(to_channel(channel), [attached(b"1")], owner="42"))
+    other = asyncio.create_task(stuck.deliver(to_channel(channel), [attached(b"2")], owner="43"))
+    await struck(discord, 2)
+    await stuck.forget("42")
+    with pytest.raises(DeliveryFailed):
+        await mine
+    assert [record.owner for record in await outside.records.list("outbox")] == ["43"]
+    discord.faults.clear()
+    await other
+    assert shown(channel.by_bot) == [("here", [b"2"])]
