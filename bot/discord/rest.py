@@ -212,7 +212,7 @@ class DiscordHTTP(HTTPClient):
         return self._own_id
 
     async def _once(self, route: Any, payload: Any, timeout_s: float, **options: Any) -> Any:
-        if self.closed and self.token is not None:
+        if self.closed:
             raise Unanswered("not connected to Discord", may_be_done=False)
         try:
             async with asyncio.timeout(timeout_s):
