@@ -30,6 +30,10 @@ class IdentifyLimits:
     a_day: int = 900
 
 
+#: For Discord itself.
+IDENTIFY_LIMITS = IdentifyLimits()
+
+
 class IdentifyRefused(Exception):
     """It is too early to ask for a session.
 

@@ -154,9 +154,7 @@ class Outbox:
         """
         if to.user_id is None and owner.isdecimal():
             to = replace(to, user_id=int(owner))
-        delivery_id = token_hex(_ID_BYTES)
-        kept = await asyncio.to_thread(_spooled, messages, self._directory / delivery_id)
-        entry = _Entry(delivery_id, owner, to, kept, replacing, self._now())
+        entry = _Entry(token_hex(_ID_BYTES), owner, to, tuple(messages), replacing, self._now())
         await self._make_room(owner)
         task = self._begin(entry)
         try:
@@ -190,6 +188,8 @@ class Outbox:
         """See an entry through, whatever comes of it."""
         try:
             if not entry.resumed:
+                directory = self._directory / entry.id
+                entry.messages = await asyncio.to_thread(_spooled, entry.messages, directory)
                 await self._record(entry)
             while entry.done < len(entry.messages):
                 await self._carry_next(entry)
