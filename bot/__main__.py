@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 # Everything else is imported where it is used: --help and a mistyped option are answered at once.
 
 _OK, _CELL_FAILED, _NOT_STARTED = 0, 1, 2
-_INTERRUPTED, _BROKEN_PIPE = 130, 141
+_INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 130, 141, 143
+# As sysexits.h has it for a wrong configuration: who restarts the program then only does harm.
+_REFUSED = 78
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -36,11 +38,12 @@ def main(words: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
 
     from bot.console.commands import UnusableCommand
+    from bot.errors import BotError
     from interpreter import InterpreterError
 
     try:
         return _start(arguments)
-    except (InterpreterError, UnusableCommand) as error:
+    except (BotError, InterpreterError, UnusableCommand) as error:
         _say(str(error))
         return _NOT_STARTED
     except KeyboardInterrupt:
@@ -64,13 +67,14 @@ def _start(arguments: Arguments) -> int:
 
     with _refusals_said():
         settings, bot_settings = load_together(Settings, BotSettings)
-        _configure_logging(settings)
-        environment = _environment()
-        screen = _screen(environment)
-    if environment.get("DISCORD_TOKEN"):
-        _say(
-            "DISCORD_TOKEN is set, but the Discord front end isn't built yet: this is the console."
-        )
+        is_bot = bot_settings.discord_token is not None and not arguments.asks_for_cells
+        _configure_logging(settings, default="INFO" if is_bot else "WARNING")
+        screen = _screen(_environment())
+    if is_bot:
+        try:
+            return asyncio.run(_run_bot(settings, bot_settings))
+        except asyncio.CancelledError:  # told twice to stop
+            return _TERMINATED
     for path in arguments.files:
         check_path(path)
     if arguments.export:
@@ -116,6 +120,21 @@ def _refusals_said() -> "Iterator[None]":
         logging.getLogger(__name__).debug("the program could not start", exc_info=True)
         where = f": {str(error.filename)!r}" if error.filename else ""
         raise UnusableCommand(f"{error.strerror or error}{where}.") from error
+
+
+async def _run_bot(settings: "Settings", bot_settings: "BotSettings") -> int:
+    from bot.discord.assembly import run
+    from bot.discord.connection import CannotConnect
+    from bot.discord.signals import StopSignals
+
+    try:
+        with StopSignals() as signals:
+            async with _opened(settings) as service:
+                await run(bot_settings, service, signals)
+    except CannotConnect as error:
+        _say(str(error))
+        return _REFUSED
+    return _OK
 
 
 async def _run_console(
@@ -271,13 +290,13 @@ def _environment() -> Mapping[str, str]:
     return {**from_file, **os.environ}
 
 
-def _configure_logging(settings: "Settings") -> None:
+def _configure_logging(settings: "Settings", *, default: str) -> None:
     """Log to stderr; at a prompt only what goes wrong, unless LOG_LEVEL says otherwise."""
     import logging
 
     from bot.console.stderr_handler import StderrHandler
 
-    level = settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
+    level = settings.log_level if "log_level" in settings.model_fields_set else default
     handler = StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

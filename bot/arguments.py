@@ -7,8 +7,9 @@ from pathlib import Path
 
 _DESCRIPTION = """\
 A Python interpreter with your files in it: each user's code runs in a sandboxed IPython kernel
-whose variables stay. In a terminal this opens a prompt; with --run, or with code on standard
-input, the cells are run and the program leaves.
+whose variables stay. With DISCORD_TOKEN set this is a Discord bot. Without it, in a terminal, it
+opens a prompt; with --run, or with code on standard input, the cells are run and the program
+leaves.
 """
 
 _EPILOG = """\
@@ -21,7 +22,8 @@ In the cells, uploaded files are in FILES (id -> path) and load_file("sales.csv"
 Settings come from the environment and .env; see .env.example.
 
 exit status: 0 every cell was ok, 1 a cell failed, 2 it could not be started or was asked for
-something that can't be done, 130 Ctrl-C, 143 terminated.
+something that can't be done, 78 Discord refuses the bot, 130 Ctrl-C, 143 terminated. A bot that is
+told to stop lets running answers end, and leaves with 0; told twice, it leaves at once.
 """
 
 
@@ -44,6 +46,11 @@ class Arguments:
     export: Path | None
     keep_going: bool
     user: str
+
+    @property
+    def asks_for_cells(self) -> bool:
+        """Whether it is about cells and files here, and not about a bot."""
+        return bool(self.files or self.run or self.export)
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> Arguments:

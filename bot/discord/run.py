@@ -1,9 +1,8 @@
 """The bot from its start to its end: connected, answering, drained when it is told to stop."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -16,6 +15,7 @@ from bot.discord.identifies import IDENTIFY_LIMITS, Identifies, IdentifyLimits
 from bot.discord.metrics import Metrics
 from bot.discord.posting import BACKOFF, Backoff
 from bot.discord.supervisor import RECONNECTING, Supervisor
+from bot.errors import BotError
 from bot.settings import BotSettings
 from interpreter import Interpreter
 from interpreter.logs import get_logger
@@ -24,6 +24,10 @@ log = get_logger(__name__)
 
 #: What is left of DRAIN_SECONDS after the turns is for what they have to say; at least so much.
 _LEAST_FLUSH_S = 5.0
+
+
+class PortTaken(BotError):
+    """The port for /healthz and /metrics can't be used."""
 
 
 class RunningTurns(Protocol):
@@ -62,8 +66,8 @@ async def run_bot(
     service: Interpreter,
     assemble: Assemble,
     *,
+    stop: asyncio.Event,
     tempo: Tempo = TEMPO,
-    stop: asyncio.Event | None = None,
     on_started: Callable[[int | None], None] = lambda port: None,
 ) -> None:
     """Run the bot until it is told to stop; then let what runs come to its end.
@@ -72,14 +76,13 @@ async def run_bot(
         settings: the bot's; with a token.
         service: kernels, files, records.
         assemble: puts together what answers people.
+        stop: is set when it is to stop.
         tempo: how long to wait between tries.
-        stop: is set when it is to stop; None takes SIGTERM and SIGINT. A second signal ends it
-            at once.
         on_started: gets the port of /healthz and /metrics, None if there is none.
 
     Raises:
         CannotConnect: Discord refuses the bot; says what to do.
-        OSError: the port for /healthz is taken.
+        PortTaken: the port for /healthz and /metrics can't be used.
     """
     assert settings.discord_token is not None, "there is no bot without a token"
     metrics = Metrics()
@@ -91,7 +94,6 @@ async def run_bot(
     )
     health = Health(service, supervisor, metrics)
     async with AsyncExitStack() as stack:
-        stop = stop or stack.enter_context(_told_by_signals())
         delivery = await stack.enter_async_context(
             Delivery.open(
                 client.http,
@@ -109,9 +111,7 @@ async def run_bot(
             kernels=lambda: len(service.kernels()),
             running=lambda: turns.running,
         )
-        port = None
-        if settings.health_port:
-            port = await stack.enter_async_context(health.serve(settings.health_port))
+        port = await _watched(health, settings, stack)
         await delivery.resume()
         supervising = asyncio.create_task(supervisor.run())
         try:
@@ -122,6 +122,27 @@ async def run_bot(
         finally:
             supervising.cancel()
             await asyncio.gather(supervising, return_exceptions=True)
+
+
+async def _watched(health: Health, settings: BotSettings, stack: AsyncExitStack) -> int | None:
+    """Serve /healthz and /metrics; gives the port.
+
+    Raises:
+        PortTaken: somebody else has the port that was asked for.
+    """
+    if settings.health_port == 0:
+        return None
+    try:
+        return await stack.enter_async_context(health.serve(settings.health_port))
+    except OSError as error:
+        if "health_port" in settings.model_fields_set:
+            raise PortTaken(
+                f"HEALTH_PORT={settings.health_port} can't be used: set it to a port that is free, "
+                "or to 0 for none.",
+                error.strerror or "",
+            ) from error
+        log.warning("no health port", port=settings.health_port, reason=error.strerror)
+        return None
 
 
 async def _first_of(supervising: "asyncio.Task[Any]", stop: asyncio.Event) -> None:
@@ -146,24 +167,3 @@ async def _drain(turns: RunningTurns, delivery: Delivery, drain_s: float) -> Non
     left_s = drain_s - (asyncio.get_running_loop().time() - began)
     waiting = await delivery.flush(max(left_s, _LEAST_FLUSH_S))
     log.info("drained", deliveries_left=waiting)
-
-
-@contextmanager
-def _told_by_signals() -> Iterator[asyncio.Event]:
-    """An event for SIGTERM and SIGINT; the second one doesn't wait for anything."""
-    stop = asyncio.Event()
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task is not None
-
-    def told() -> None:
-        if stop.is_set():
-            task.cancel()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

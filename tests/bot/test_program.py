@@ -115,10 +115,10 @@ def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_discord_token_is_answered_plainly_and_never_shown(tmp_path: Path) -> None:
+def test_with_cells_to_run_a_discord_token_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DISCORD_TOKEN=very-secret\n")
-    done = run_program(tmp_path, stdin="")
-    assert "the Discord front end isn't built yet" in done.stderr
+    done = run_program(tmp_path, "--run", "missing.py")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "very-secret" not in done.stderr + done.stdout
 
 

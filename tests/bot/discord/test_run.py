@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ from bot.discord.destinations import Destination
 from bot.discord.identifies import IdentifyLimits
 from bot.discord.metrics import Metrics
 from bot.discord.posting import Backoff
-from bot.discord.run import Tempo, run_bot
+from bot.discord.run import PortTaken, Tempo, run_bot
+from bot.discord.signals import StopSignals
 from bot.errors import Refusal
 from bot.outgoing import OutgoingMessage
 from bot.settings import BotSettings
@@ -122,16 +123,21 @@ async def running(
         started.set()
 
     options = {"health_port": free_port(), "drain_s": 3.0, **settings}
-    program = asyncio.create_task(
-        run_bot(
-            BotSettings(discord_token=SecretStr(discord.token), **options),
-            service,
-            assemble,
-            tempo=TEMPO,
-            stop=None if signals else stop,
-            on_started=on_started,
-        )
-    )
+
+    async def run() -> None:
+        with StopSignals() if signals else nullcontext() as told:
+            if told is not None:
+                told.can_drain = True
+            await run_bot(
+                BotSettings(discord_token=SecretStr(discord.token), **options),
+                service,
+                assemble,
+                stop=told.told if told else stop,
+                tempo=TEMPO,
+                on_started=on_started,
+            )
+
+    program = asyncio.create_task(run())
     waiting = asyncio.create_task(started.wait())
     await asyncio.wait({program, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -200,7 +206,7 @@ async def test_port_that_is_taken_ends_the_start(discord: DiscordDouble, service
     server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(PortTaken, match=f"HEALTH_PORT={port} can't be used"):
             async with running(discord, service, health_port=port):
                 pass
 
@@ -264,6 +270,16 @@ async def test_second_signal_waits_for_nothing(discord: DiscordDouble, service: 
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(asyncio.CancelledError):
             await program.task
+
+
+async def test_signal_during_the_start_waits_for_nothing() -> None:
+    async def start() -> None:
+        with StopSignals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(start())
 
 
 async def test_what_only_the_operator_can_mend_ends_it_with_a_sentence(
