@@ -38,6 +38,7 @@ _KEPT: Final = timedelta(hours=24)
 _MOST_FOR_ONE = 20
 _MOST_RESUMED = 1000
 _RECORDING_S = 5.0
+_CATCHING_UP_S = 30.0
 #: 16 characters, so that two for the number of the message, and more, fit into a nonce of 25.
 _ID_BYTES = 8
 
@@ -50,6 +51,8 @@ class _Entry:
         id: names its record and its directory, and begins the messages' nonces.
         sent: those that are there, in order.
         recorded: whether the database knows of it.
+        over: whether nothing of it is to stay.
+        writing: held while the database is told of it.
         resumed: whether it was begun by an earlier run of the program.
     """
 
@@ -63,6 +66,8 @@ class _Entry:
     done: int = 0
     recorded: bool = False
     resumed: bool = False
+    over: bool = False
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: "asyncio.Task[tuple[SentMessage, ...]] | None" = None
 
 
@@ -85,6 +90,7 @@ class Outbox:
         self._metrics = metrics
         self._now = now
         self._entries: dict[str, _Entry] = {}
+        self._unstruck: set[str] = set()
 
     @classmethod
     @asynccontextmanager
@@ -108,9 +114,12 @@ class Outbox:
         """
         await asyncio.to_thread(_make_own, directory)
         outbox = cls(post, records=records, directory=directory, metrics=metrics, now=now)
+        catching_up = asyncio.create_task(outbox._catch_up())
         try:
             yield outbox
         finally:
+            catching_up.cancel()
+            await asyncio.wait({catching_up})
             await outbox._close()
 
     @property
@@ -243,30 +252,51 @@ class Outbox:
 
     async def _record(self, entry: _Entry) -> None:
         """Write down what is still to be done; without a database it is done all the same."""
-        try:
-            async with asyncio.timeout(_RECORDING_S):
-                await self._records.put(
-                    _KIND,
-                    entry.id,
-                    _written(entry),
-                    owner=entry.owner,
-                    expires_at=entry.since + _KEPT,
-                )
-            entry.recorded = True
-        except (DatabaseUnavailable, InvalidRecord, TimeoutError) as error:
-            log.warning("delivery not recorded", delivery=entry.id, reason=str(error))
+        async with entry.writing:
+            if entry.over:
+                return
+            try:
+                async with asyncio.timeout(_RECORDING_S):
+                    await self._records.put(
+                        _KIND,
+                        entry.id,
+                        _written(entry),
+                        owner=entry.owner,
+                        expires_at=entry.since + _KEPT,
+                    )
+                entry.recorded = True
+            except (DatabaseUnavailable, InvalidRecord, TimeoutError) as error:
+                log.warning("delivery not recorded", delivery=entry.id, reason=str(error))
 
     async def _settle(self, entry: _Entry) -> None:
         """It is over: nothing of it stays."""
-        if entry.recorded:
-            try:
-                async with asyncio.timeout(_RECORDING_S):
-                    await self._records.delete(_KIND, entry.id)
-            except (DatabaseUnavailable, TimeoutError) as error:
-                # It expires; until then a restart finds that its messages are there already.
-                log.warning("delivery not struck off", delivery=entry.id, reason=str(error))
+        async with entry.writing:
+            entry.over = True
+            # Perhaps it is there even if nobody said so.
+            self._unstruck.add(entry.id)
+            await self._strike_off()
         await asyncio.to_thread(shutil.rmtree, self._directory / entry.id, True)
         self._entries.pop(entry.id, None)
+
+    async def _strike_off(self) -> None:
+        """Remove the records of what is over, as far as there is a database."""
+        for delivery_id in list(self._unstruck):
+            try:
+                async with asyncio.timeout(_RECORDING_S):
+                    await self._records.delete(_KIND, delivery_id)
+                self._unstruck.discard(delivery_id)
+            except (DatabaseUnavailable, TimeoutError) as error:
+                # It expires; and a restart before finds that its messages are there.
+                log.warning("delivery not struck off", delivery=delivery_id, reason=str(error))
+                return
+
+    async def _catch_up(self) -> None:
+        """Tell the database what it couldn't be told while it was away."""
+        while True:
+            await asyncio.sleep(_CATCHING_UP_S)
+            for entry in [e for e in self._entries.values() if not e.recorded]:
+                await self._record(entry)
+            await self._strike_off()
 
     async def _make_room(self, owner: str) -> None:
         mine = [entry for entry in self._entries.values() if entry.owner == owner]

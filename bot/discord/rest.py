@@ -12,6 +12,7 @@ import mimetypes
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,8 +25,13 @@ from interactions.api.http.route import Route
 from interactions.client.errors import HTTPException, LoginError
 
 from bot.errors import BotError
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
 
 NO_PARTS: Final[Mapping[str, str | int]] = MappingProxyType({})
+#: Whether this task's request was answered with 429: the library gives None for 500, too.
+_limited: ContextVar[bool] = ContextVar("limited", default=False)
 _TRIES = 3
 _FIRST_WAIT_S = 0.25
 _REQUEST_S: Final = 20.0
@@ -201,6 +207,12 @@ class DiscordHTTP(HTTPClient):
             except HTTPException as error:
                 raise Refused(error.status, _code(error), _words(error)) from error
 
+    def log_ratelimit(self, log_func: Any, message: str) -> None:
+        """Called by the library: as a warning where Discord answered 429."""
+        if log_func == self.logger.warning:
+            _limited.set(True)
+        super().log_ratelimit(log_func, message)
+
     async def own_id(self) -> int:
         """The bot's id.
 
@@ -214,6 +226,7 @@ class DiscordHTTP(HTTPClient):
     async def _once(self, route: Any, payload: Any, timeout_s: float, **options: Any) -> Any:
         if self.closed:
             raise Unanswered("not connected to Discord", may_be_done=False)
+        _limited.set(False)
         try:
             async with asyncio.timeout(timeout_s):
                 result = await super().request(route, payload, **options)
@@ -228,8 +241,13 @@ class DiscordHTTP(HTTPClient):
             raise Unanswered(type(error).__name__, may_be_done=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unanswered(type(error).__name__, may_be_done=True) from error
+        except (AttributeError, KeyError, RuntimeError) as error:
+            # The library, where a proxy answers with a page of its own in place of Discord.
+            log.warning("answer not understood", reason=type(error).__name__)
+            raise Unanswered(type(error).__name__, may_be_done=True) from error
         if result is None:
-            raise Unanswered("HTTP 429 or 500", may_be_done=True)
+            limited = _limited.get()
+            raise Unanswered("HTTP 429" if limited else "HTTP 500", may_be_done=not limited)
         self._is_known_good = True
         if isinstance(result, str) and result[:1] in ("{", "["):
             return json.loads(result)

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from interactions.api.http.route import Route
 
 from bot.discord.delivery import Delivery
 from bot.discord.destinations import DeliveryFailed, Destination, InteractionRef, SentMessage
 from bot.discord.metrics import Metrics
 from bot.discord.posting import Backoff
-from bot.discord.rest import DiscordHTTP
+from bot.discord.rest import DiscordHTTP, Unanswered
 from bot.outgoing import Attachment, Button, OutgoingMessage
 from tests.discord_double import Channel, DiscordDouble, Guild, Interaction, Message, Person
 
@@ -218,6 +221,21 @@ async def test_follow_up_whose_answer_got_lost_is_there_once(
     assert int(place.channel.by_bot[-1].id) == second.message_id
 
 
+async def test_page_of_a_proxy_is_no_answer_of_discord(
+    discord: DiscordDouble, delivery: Delivery, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(request: web.Request) -> web.Response:
+        monkeypatch.setattr(Route, "BASE", discord.api_url)
+        return web.Response(status=429, text="<p>slow down</p>", content_type="text/html")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", page)
+    async with TestServer(application) as proxy:
+        monkeypatch.setattr(Route, "BASE", str(proxy.make_url("")).rstrip("/"))
+        await delivery.send(place.destination, attached())
+    assert [contents(m) for m in place.channel.by_bot] == [[("a.csv", b"a,b\n1,2\n")]]
+
+
 async def test_outage_is_waited_for(
     discord: DiscordDouble, delivery: Delivery, place: Place
 ) -> None:
@@ -227,6 +245,41 @@ async def test_outage_is_waited_for(
         assert not sending.done()
     await sending
     assert len(place.channel.by_bot) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 429, "times": 2}, {"status": 503, "times": 2}, {"status": 0, "times": 2}],
+    ids=str,
+)
+async def test_handlers_own_requests_outlast_a_fault_or_two(
+    discord: DiscordDouble, place: Place, http: DiscordHTTP, fault: dict[str, Any]
+) -> None:
+    struck = discord.faults.rest(**fault, headers=False, path="/users")
+    await http.request(Route("GET", "/users/@me"))
+    assert struck.hits == 2
+
+
+async def test_acknowledgement_whose_answer_got_lost_counts(
+    discord: DiscordDouble, place: Place, http: DiscordHTTP
+) -> None:
+    used = Interaction(discord.world, 2, place.anna, place.channel, "ask")
+    await used.send(wait=False, timeout_s=1)
+    discord.faults.drop_answer(times=1, path="/callback")
+    with discord.allowing_violations():  # asked for twice, as nobody knows better
+        await http.post_initial_response({"type": 5}, used.id, used.token)
+    assert used.deferred
+
+
+async def test_message_of_a_handler_is_never_sent_twice(
+    discord: DiscordDouble, place: Place, http: DiscordHTTP
+) -> None:
+    discord.faults.drop_answer(times=1, path="/messages")
+    with pytest.raises(Unanswered):
+        await http.create_message({"content": "once"}, place.channel.id)
+    discord.faults.rest(status=429, times=1, path="/messages")
+    await http.create_message({"content": "twice"}, place.channel.id)
+    assert [m.content for m in place.channel.by_bot] == ["once", "twice"]
 
 
 # --- interactions -----------------------------------------------------------------------------

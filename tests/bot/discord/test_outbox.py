@@ -237,6 +237,42 @@ async def test_without_a_database_it_is_delivered_from_memory(
     assert outside.kept() == []
 
 
+@dataclass
+class Flaky:
+    """Records of a database that is away for a while."""
+
+    records: RecordStore
+    away: bool = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(NoDatabase() if self.away else self.records, name)
+
+
+async def test_database_that_comes_back_is_told_what_it_missed(
+    outside: Outside, discord: DiscordDouble, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.discord.outbox._CATCHING_UP_S", 0.01)
+    records, flaky = outside.records, Flaky(outside.records)
+    outside.records = flaky
+    fault = discord.faults.rest(status=503, times=100_000, method="POST")
+    async with outside.start() as delivery:
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await struck(discord, 2)
+        flaky.away = False
+        async with asyncio.timeout(10):
+            while not await records.list("outbox"):
+                pass
+            flaky.away = True
+            fault.left = 0
+            await delivering
+            assert len(await records.list("outbox")) == 1
+            flaky.away = False
+            while await records.list("outbox"):
+                pass
+
+
 async def test_caller_that_is_cancelled_takes_nothing_with_it(
     outside: Outside, discord: DiscordDouble, channel: Channel
 ) -> None:
