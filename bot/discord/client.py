@@ -8,7 +8,8 @@ at the first try.
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from interactions import AutoShardedClient, Client, Intents
@@ -24,6 +25,7 @@ from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
+NO_CONTEXTS: Mapping[str, type] = MappingProxyType({})
 _TOKEN_IN_URL = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/\s?]+")
 _REQUEST_FAILED = re.compile(r"[A-Z]+::http")
 _SYNC_FIRST_WAIT_S, _SYNC_MOST_WAIT_S = 5.0, 300.0
@@ -102,19 +104,28 @@ class _ManyConnections(_Supervised, AutoShardedClient):
         self._connection_states = list(self.connections)
 
 
-def make_client(settings: BotSettings, *, identifies: Identifies, pauses: Pauses = PAUSES) -> Any:
+def make_client(
+    settings: BotSettings,
+    *,
+    identifies: Identifies,
+    pauses: Pauses = PAUSES,
+    contexts: Mapping[str, type] = NO_CONTEXTS,
+) -> Any:
     """The client, not connected yet.
 
     Args:
         settings: how many connections, which intents, which server.
         identifies: how often a session may be asked for.
         pauses: how long things may take.
+        contexts: what requests become, in place of the library's classes: by the names of the
+            library's options.
     """
     if settings.discord_api_url is not None:
         Route.BASE = settings.discord_api_url
     if settings.discord_cdn_url is not None:
         Asset.BASE = settings.discord_cdn_url
     options: dict[str, Any] = {
+        **contexts,
         "intents": _intents(settings),
         "logger": _quiet_logger(settings),
         # What answers a command knows best when to say that it takes a while.

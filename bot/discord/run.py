@@ -1,12 +1,12 @@
 """The bot from its start to its end: connected, answering, drained when it is told to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from bot.discord.client import make_client
+from bot.discord.client import NO_CONTEXTS, make_client
 from bot.discord.connection import PAUSES, Pauses
 from bot.discord.delivery import Delivery
 from bot.discord.handler_errors import register as register_errors
@@ -68,6 +68,7 @@ async def run_bot(
     *,
     stop: asyncio.Event,
     tempo: Tempo = TEMPO,
+    contexts: Mapping[str, type] = NO_CONTEXTS,
     on_started: Callable[[int | None], None] = lambda port: None,
 ) -> None:
     """Run the bot until it is told to stop; then let what runs come to its end.
@@ -78,6 +79,7 @@ async def run_bot(
         assemble: puts together what answers people.
         stop: is set when it is to stop.
         tempo: how long to wait between tries.
+        contexts: see ``make_client``.
         on_started: gets the port of /healthz and /metrics, None if there is none.
 
     Raises:
@@ -87,7 +89,7 @@ async def run_bot(
     assert settings.discord_token is not None, "there is no bot without a token"
     metrics = Metrics()
     identifies = Identifies(tempo.identifies, on_identify=metrics.identify)
-    client = make_client(settings, identifies=identifies, pauses=tempo.pauses)
+    client = make_client(settings, identifies=identifies, pauses=tempo.pauses, contexts=contexts)
     register_errors(client, metrics)
     supervisor = Supervisor(
         client, settings.discord_token, identifies=identifies, backoff=tempo.reconnecting
