@@ -300,6 +300,8 @@ def _configure_logging(settings: "Settings", *, default: str) -> None:
     handler = StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    for chatty in ("httpcore", "httpx", "httpx2", "openai"):  # a line for each request
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))
 
 
 def _say(sentence: str) -> None:
