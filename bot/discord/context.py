@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from interpreter import Interpreter
 
 if TYPE_CHECKING:
-    from bot.assistant import Assistant
+    from bot.discord.buttons import Buttons
     from bot.discord.delivery import Delivery
+    from bot.discord.inputs import Inputs
     from bot.discord.metrics import Metrics
+    from bot.discord.past_turns import PastTurns
     from bot.discord.turns import Turns
+    from bot.people.activity import Activity
     from bot.people.audit import Audit
     from bot.people.conversations import Conversations
     from bot.people.gate import Gate
@@ -26,27 +29,33 @@ class Bot:
     Attributes:
         settings: the bot's.
         service: kernels, files and records.
-        assistant: answers questions.
         gate: who may do how much.
         conversations: what was said, by channel and user.
         preferences: what users chose.
         guilds: what was chosen for a guild.
+        activity: who was where lately.
         audit: what admins did.
         delivery: sends messages.
         turns: those that run.
+        past: what turns that are over have run.
+        inputs: cells that wait for a person.
+        buttons: what buttons and forms do.
         metrics: what is counted.
         started_at: when the bot started; UTC.
     """
 
     settings: "BotSettings"
     service: Interpreter
-    assistant: "Assistant"
     gate: "Gate"
     conversations: "Conversations"
     preferences: "Preferences"
     guilds: "Guilds"
+    activity: "Activity"
     audit: "Audit"
     delivery: "Delivery"
     turns: "Turns"
+    past: "PastTurns"
+    inputs: "Inputs"
+    buttons: "Buttons"
     metrics: "Metrics"
     started_at: datetime

@@ -1,0 +1,75 @@
+"""/privacy: what is kept of a person, and deleting it."""
+
+from typing import Any
+
+from interactions import slash_command
+
+from bot.discord.answering import replace_origin, say
+from bot.discord.commands.common import EVERYWHERE
+from bot.discord.context import Bot
+from bot.discord.custom_ids import CustomId
+from bot.outgoing import Button
+from bot.people.person import Person
+
+_TEXT = """\
+**What is kept of you here**
+- Your files: {files}, then they are gone.
+- Our conversations: {hours:g} hours after your last question.
+- Your kernel with its variables: while you use it, and {idle} after.
+- Packages you installed, which model you chose, and the code of your last answers, for 7 days.
+- How much you asked today, for the daily limit: 3 days. What admins did to your kernel: a year.
+
+Nobody else can reach your files, variables or conversations here. What you ask, and what code \
+prints, is sent to the language model that the operator of this bot chose. The log has ids and \
+times, and nothing that you wrote."""
+
+
+def register(client: Any, bot: Bot) -> None:
+    """Register the command and its buttons."""
+
+    @slash_command(
+        name="privacy", description="What is kept of you, and how to delete it", **EVERYWHERE
+    )
+    async def privacy(ctx: Any) -> None:
+        # Also for the blocked: their data is theirs.
+        button = Button(
+            "Delete everything of mine", str(CustomId("forget", str(ctx.author_id))), "danger"
+        )
+        await say(ctx, privacy_text(bot), buttons=(button,))
+
+    async def forget(ctx: Any, pressed: CustomId, person: Person) -> None:
+        buttons = (
+            Button("Delete it all", str(CustomId("forgetyes", person.user_id)), "danger"),
+            Button("Never mind", str(CustomId("never", person.user_id))),
+        )
+        await say(
+            ctx,
+            "Delete your files, kernel, variables, packages, conversations and choices? They can't "
+            "be had back.",
+            buttons=buttons,
+        )
+
+    async def forget_for_certain(ctx: Any, pressed: CustomId, person: Person) -> None:
+        await ctx.defer(edit_origin=True)
+        for turn in bot.turns.of_user(person.user_id):
+            bot.turns.stop(turn)
+            await bot.turns.wait(turn)
+        await bot.service.delete_user(person.user_id)
+        await bot.conversations.clear_user(person.user_id)
+        bot.activity.forget(person.user_id)
+        await replace_origin(ctx, "Everything of yours is deleted.")
+
+    client.add_interaction(privacy)
+    bot.buttons.on("forget", forget)
+    bot.buttons.on("forgetyes", forget_for_certain)
+
+
+def privacy_text(bot: Bot) -> str:
+    """The text, with this service's times."""
+    settings = bot.service.settings
+    kept, idle = settings.file_retention_hours, settings.kernel_idle_s
+    return _TEXT.format(
+        files="for ever" if kept == -1 else f"for {kept:g} hours",
+        hours=bot.settings.conversation_hours,
+        idle="as long as the bot runs" if idle == -1 else f"{idle / 60:g} minutes",
+    ).replace("for ever, then they are gone", "until you delete them")

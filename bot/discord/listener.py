@@ -1,0 +1,192 @@
+"""Listener: which messages are meant for the bot, and what in them is the question."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from interactions import Listener
+from interactions.client.errors import HTTPException
+
+from bot.discord.context import Bot
+from bot.discord.delivery import DeliveryFailed, Destination
+from bot.discord.destinations import ATTACHMENT_BYTES
+from bot.discord.handler_errors import report_error
+from bot.discord.permissions import person_of
+from bot.discord.reruns import Reruns
+from bot.discord.rest import Unanswered
+from bot.discord.threads import Threads
+from bot.discord.turns import Asked
+from bot.discord.uploads import Incoming
+from bot.errors import BotError
+from bot.messages import plain_sentence, visible
+from bot.outgoing import OutgoingMessage
+from bot.people.person import Person
+from interpreter import InterpreterError
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
+
+_REPLIED_TO_CHARS = 4_000
+_MOST_ATTACHMENTS = 20
+#: Source: Discord's documentation, "Guild Premium Tiers".
+_TIER_BYTES = {2: 50 * 2**20, 3: 100 * 2**20}
+
+
+def register(client: Any, bot: Bot, threads: Threads) -> Reruns:
+    """Have messages listened to; gives what remembers questions."""
+    reruns = Reruns(bot.turns, bot.delivery)
+    listener = _Messages(client, bot, threads, reruns)
+    client.add_listener(Listener.create("message_create")(listener.created))
+    client.add_listener(Listener.create("message_update")(listener.updated))
+    bot.buttons.on("rerun", reruns.press)
+    return reruns
+
+
+class _Messages:
+    def __init__(self, client: Any, bot: Bot, threads: Threads, reruns: Reruns) -> None:
+        self._client = client
+        self._bot = bot
+        self._threads = threads
+        self._reruns = reruns
+
+    async def created(self, event: Any) -> None:
+        """A message was written somewhere."""
+        message = event.message
+        author = message.author
+        if author is None or author.bot or message.webhook_id is not None:
+            return
+        replied = await self._replied_to(message)
+        if not await self._is_meant(message, replied):
+            return
+        question = self._question(message)
+        if self._bot.inputs.by_words(str(author.id), int(message._channel_id), question):
+            return
+        person = self._person(message)
+        destination = self._destination(message)
+        try:
+            await self._bot.gate.check(person)
+            await self._ask(message, replied, person, destination, question)
+        except (BotError, InterpreterError) as error:
+            sentence = report_error(error, where="message", metrics=self._bot.metrics)
+            try:
+                await self._bot.delivery.send(destination, OutgoingMessage(sentence))
+            except DeliveryFailed as failure:
+                log.info("refusal not delivered", reason=type(failure).__name__)
+
+    async def updated(self, event: Any) -> None:
+        """A message was edited, or Discord added a preview to it."""
+        message = event.after
+        author = getattr(message, "author", None)
+        if author is None or author.bot or not isinstance(message.content, str):
+            return
+        await self._reruns.edited(int(message.id), str(author.id), self._question(message))
+
+    async def _ask(
+        self,
+        message: Any,
+        replied: Any,
+        person: Person,
+        destination: Destination,
+        question: str,
+    ) -> None:
+        attachments = [*message.attachments]
+        asked = question
+        if replied is not None and int(replied.author.id) != int(self._client.user.id):
+            attachments += replied.attachments
+            asked = _with_context(question, replied)
+        thread_id = await self._thread(message, question, person)
+        if thread_id is not None:
+            destination = replace(destination, channel_id=thread_id, reply_to=None)
+        turn = self._bot.turns.ask(
+            Asked(
+                person=person,
+                destination=destination,
+                channel_id=str(destination.channel_id),
+                question=asked,
+                incoming=_incoming(attachments),
+            )
+        )
+        self._reruns.remember(int(message.id), turn)
+
+    async def _thread(self, message: Any, question: str, person: Person) -> int | None:
+        if person.guild_id is None or not await self._bot.guilds.threads(person.guild_id):
+            return None
+        return await self._threads.open_for(message, question)
+
+    async def _replied_to(self, message: Any) -> Any:
+        """The message that this one replies to; None if it is no reply, or that one is gone."""
+        if message._referenced_message_id is None:
+            return None
+        try:
+            replied = await message.fetch_referenced_message()
+        except (HTTPException, Unanswered):
+            return None
+        return replied if getattr(replied, "author", None) is not None else None
+
+    async def _is_meant(self, message: Any, replied: Any) -> bool:
+        """Whether a message is for the bot."""
+        bot_id = int(self._client.user.id)
+        if message._guild_id is None:
+            return True
+        if any(int(user_id) == bot_id for user_id in message._mention_ids):
+            return True
+        if _mention(bot_id).search(message.content or ""):
+            return True
+        if replied is not None and int(replied.author.id) == bot_id and message.content:
+            return True
+        has_words = bool(message.content or message.attachments)
+        return has_words and await self._threads.is_of(message.channel, str(message.author.id))
+
+    def _question(self, message: Any) -> str:
+        """What was asked: without the mention of the bot."""
+        text = _mention(int(self._client.user.id)).sub(" ", message.content or "")
+        return re.sub(r"[ \t]{2,}", " ", text).strip()
+
+    def _person(self, message: Any) -> Person:
+        author = message.author
+        guild_id = message._guild_id
+        permissions = 0
+        if guild_id is not None:
+            try:
+                permissions = int(author.guild_permissions)
+            except (AttributeError, TypeError):  # the guild isn't known yet
+                permissions = 0
+        return person_of(
+            self._bot.settings,
+            user_id=str(author.id),
+            name=str(author.display_name),
+            guild_id=None if guild_id is None else str(guild_id),
+            role_ids=[str(role_id) for role_id in getattr(author, "_role_ids", ())],
+            permissions=permissions,
+        )
+
+    def _destination(self, message: Any) -> Destination:
+        guild_id = message._guild_id
+        tier = getattr(self._client.get_guild(guild_id), "premium_tier", 0) if guild_id else 0
+        return Destination(
+            channel_id=int(message._channel_id),
+            guild_id=None if guild_id is None else int(guild_id),
+            reply_to=int(message.id),
+            attachment_bytes=_TIER_BYTES.get(int(tier or 0), ATTACHMENT_BYTES),
+            user_id=int(message.author.id),
+            pings=True,
+        )
+
+
+def _mention(bot_id: int) -> re.Pattern[str]:
+    return re.compile(rf"<@!?{bot_id}>")
+
+
+def _incoming(attachments: Sequence[Any]) -> tuple[Incoming, ...]:
+    return tuple(Incoming.of(attachment) for attachment in attachments[:_MOST_ATTACHMENTS])
+
+
+def _with_context(question: str, replied: Any) -> str:
+    """A question with the message that it replies to, which somebody else wrote."""
+    text = visible(replied.content or "").strip()[:_REPLIED_TO_CHARS]
+    if not text:
+        return question
+    quoted = "\n".join(f"> {line}" for line in text.splitlines())
+    name = plain_sentence(str(replied.author.display_name)[:50])
+    return f"{question}\n\n(This replies to a message by {name}:)\n{quoted}"

@@ -1,0 +1,172 @@
+"""Uploads: what people attach becomes their stored files, at once, as Discord's links expire."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bot.messages import plain_sentence
+from bot.sizes import size_text
+from interpreter import FileStore, FileTooLarge, InterpreterError, StoredFile
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
+
+_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
+_AT_ONCE = 3
+_TRIES = 2
+_PIECE_BYTES = 1 << 18
+_TIMEOUT = aiohttp.ClientTimeout(total=600, connect=15, sock_read=30)
+_MOST_NAMED_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An attachment of a message, before its download.
+
+    Attributes:
+        filename: as its author called it.
+        size: in bytes, as Discord says.
+        url: where it is, for about a day.
+    """
+
+    filename: str
+    size: int
+    url: str
+
+    @classmethod
+    def of(cls, attachment: Any) -> "Incoming":
+        """From the library's."""
+        # Discord makes names safe for addresses; the title is what the person saw.
+        suffix = str(attachment.filename).rpartition(".")[2]
+        title = getattr(attachment, "title", None)
+        name = f"{title}.{suffix}" if title and isinstance(title, str) else attachment.filename
+        return cls(str(name), int(attachment.size), str(attachment.url))
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What became of some attachments.
+
+    Attributes:
+        files: those that are stored, in their order.
+        problems: a sentence for each that isn't, and for older files that had to go.
+    """
+
+    files: tuple[StoredFile, ...]
+    problems: tuple[str, ...]
+
+
+class NotDownloaded(Exception):
+    """Discord didn't give an attachment; says why."""
+
+
+async def upload_discord_attachment(
+    files: FileStore,
+    *,
+    user_id: str,
+    attachment: Incoming,
+    http: aiohttp.ClientSession,
+    max_bytes: int,
+    cdn_url: str | None = None,
+) -> StoredFile:
+    """Download an attachment straight into a user's stored files.
+
+    Args:
+        files: where it goes.
+        user_id: whose it will be.
+        attachment: what to download.
+        http: with what.
+        max_bytes: how large it may be; checked before, and held while it comes.
+        cdn_url: another place that files may come from, besides Discord's own.
+
+    Raises:
+        FileTooLarge: it is larger than a file may be.
+        NotDownloaded: it could not be had.
+        InterpreterError: it could not be stored.
+    """
+    if attachment.size > max_bytes:
+        raise FileTooLarge(attachment.filename, attachment.size, max_bytes)
+    if not _is_discords(attachment.url, cdn_url):
+        raise NotDownloaded("its address isn't one of Discord's")
+    for last in (False, True):
+        try:
+            async with aclosing(_pieces(http, attachment.url)) as pieces:
+                return await files.save(
+                    user_id=user_id, filename=attachment.filename, source=pieces
+                )
+        except (aiohttp.ClientError, TimeoutError, NotDownloaded) as error:
+            log.info("download failed", reason=type(error).__name__, again=not last)
+            if last:
+                reason = str(error) if isinstance(error, NotDownloaded) else "the line broke"
+                raise NotDownloaded(reason) from error
+    raise AssertionError("unreachable")
+
+
+async def upload_all(
+    files: FileStore,
+    attachments: Sequence[Incoming],
+    *,
+    user_id: str,
+    http: aiohttp.ClientSession,
+    max_bytes: int,
+    cdn_url: str | None = None,
+) -> Uploaded:
+    """Store several attachments; what fails is a sentence, and the others go on."""
+    places = asyncio.Semaphore(_AT_ONCE)
+    before = {file.file_id: file for file in await files.list(user_id=user_id)}
+
+    async def one(attachment: Incoming) -> StoredFile | str:
+        name = plain_sentence(attachment.filename[:_MOST_NAMED_CHARS])
+        async with places:
+            try:
+                return await upload_discord_attachment(
+                    files,
+                    user_id=user_id,
+                    attachment=attachment,
+                    http=http,
+                    max_bytes=max_bytes,
+                    cdn_url=cdn_url,
+                )
+            except FileTooLarge:
+                return (
+                    f"{name} has {size_text(attachment.size)}, and a file can have "
+                    f"{size_text(max_bytes)} here: send it in parts, or make it smaller."
+                )
+            except NotDownloaded as error:
+                return f"{name} could not be had from Discord ({error}): please send it again."
+            except InterpreterError as error:
+                return f"{name} could not be kept: {plain_sentence(str(error))}"
+
+    done = await asyncio.gather(*(one(attachment) for attachment in attachments))
+    stored = tuple(item for item in done if isinstance(item, StoredFile))
+    problems = [item for item in done if isinstance(item, str)]
+    if stored:
+        left = {file.file_id for file in await files.list(user_id=user_id)}
+        gone = [plain_sentence(f.filename) for file_id, f in before.items() if file_id not in left]
+        if gone:
+            names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+            problems.append(f"To make room, your oldest files had to go: {names}.")
+    return Uploaded(stored, tuple(problems))
+
+
+def _is_discords(url: str, cdn_url: str | None) -> bool:
+    """Whether an address is where Discord keeps files: nobody can have us fetch from elsewhere."""
+    parts = urlsplit(url)
+    if cdn_url is not None:
+        own = urlsplit(cdn_url)
+        if (parts.scheme, parts.netloc) == (own.scheme, own.netloc):
+            return True
+    return parts.scheme == "https" and parts.netloc in _HOSTS
+
+
+async def _pieces(http: aiohttp.ClientSession, url: str) -> AsyncGenerator[bytes]:
+    async with http.get(url, allow_redirects=False, timeout=_TIMEOUT) as response:
+        if response.status != 200:
+            raise NotDownloaded(f"it answered {response.status}")
+        async for piece in response.content.iter_chunked(_PIECE_BYTES):
+            yield piece
