@@ -1,5 +1,6 @@
 """Gate: whether a person may ask now, and how much it may take."""
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -184,7 +185,7 @@ def _budgets_of(person: Person) -> tuple[str, ...]:
 
 def in_words(wait: timedelta) -> str:
     """A time to wait, as people say it; never less than it is."""
-    seconds = max(1, -(-int(wait.total_seconds() * 1000) // 1000))
+    seconds = max(1, math.ceil(wait.total_seconds()))
     if seconds < 100:
         return f"{seconds} second{'s' * (seconds != 1)}"
     minutes = -(-seconds // 60)

@@ -1,0 +1,112 @@
+"""What was said is remembered for its user, in its channel, as long and as far as promised."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.conversation import AssistantMessage, Exchange, ToolCall, ToolResult, UserMessage
+from bot.people.conversations import Conversations
+from interpreter import RecordStore
+
+
+@pytest.fixture
+def conversations(records: RecordStore) -> Conversations:
+    return Conversations(records, kept=timedelta(hours=1))
+
+
+def exchange(text: str) -> Exchange:
+    call = ToolCall("call-1", "execute_python_code", '{"code": "1"}')
+    return Exchange(
+        (
+            UserMessage(text),
+            AssistantMessage("let me see", (call,)),
+            ToolResult("call-1", "1"),
+            AssistantMessage("It is 1."),
+        )
+    )
+
+
+async def test_conversation_comes_back_as_it_was(conversations: Conversations) -> None:
+    for text in ("one", "two 🎈", "three"):
+        await conversations.append("c", "1", exchange(text))
+    assert await conversations.load("c", "1") == tuple(
+        exchange(text) for text in ("one", "two 🎈", "three")
+    )
+
+
+async def test_conversations_of_others_and_elsewhere_are_apart(
+    conversations: Conversations,
+) -> None:
+    await conversations.append("c", "1", exchange("mine"))
+    assert await conversations.load("c", "2") == ()
+    assert await conversations.load("d", "1") == ()
+
+
+async def test_edited_question_replaces_the_last_exchange(conversations: Conversations) -> None:
+    await conversations.append("c", "1", exchange("one"))
+    await conversations.append("c", "1", exchange("tow"))
+    await conversations.append("c", "1", exchange("two"), replacing=True)
+    assert await conversations.load("c", "1") == (exchange("one"), exchange("two"))
+
+
+async def test_oldest_exchanges_go_whole(conversations: Conversations) -> None:
+    for number in range(41):
+        await conversations.append("c", "1", exchange(str(number)))
+    kept = await conversations.load("c", "1")
+    assert kept == tuple(exchange(str(number)) for number in range(1, 41))
+    await conversations.append("c", "1", exchange("x" * 399_000))
+    assert len(await conversations.load("c", "1")) > 1
+    await conversations.append("c", "1", exchange("x" * 500_000))
+    assert len(await conversations.load("c", "1")) == 1
+
+
+async def test_reset_forgets_here_and_deletion_everywhere(conversations: Conversations) -> None:
+    for channel in "cde":
+        await conversations.append(channel, "1", exchange("mine"))
+    await conversations.append("c", "2", exchange("theirs"))
+    assert await conversations.clear("c", "1")
+    assert not await conversations.clear("c", "1")
+    assert await conversations.load("d", "1")
+    assert await conversations.clear_user("1") == 2
+    assert await conversations.load("d", "1") == ()
+    assert await conversations.load("c", "2") == (exchange("theirs"),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"exchanges": 7},
+        {"exchanges": [[{"by": "user"}]]},
+        {"exchanges": [[{"by": "assistant", "text": "x", "calls": [1]}]]},
+    ],
+)
+async def test_what_cannot_be_read_is_forgotten(
+    conversations: Conversations, records: RecordStore, value: dict[str, Any]
+) -> None:
+    await records.put("conversations", "c:1", value)
+    assert await conversations.load("c", "1") == ()
+    await conversations.append("c", "1", exchange("new"))
+    assert await conversations.load("c", "1") == (exchange("new"),)
+
+
+async def test_conversation_goes_on_while_the_database_is_away(
+    conversations: Conversations, records: RecordStore, away: Any
+) -> None:
+    await conversations.append("c", "1", exchange("one"))
+    conversations._records = away
+    await conversations.append("d", "1", exchange("two"))
+    assert await conversations.load("d", "1") == (exchange("two"),)
+    conversations._records = records
+    await conversations.append("d", "1", exchange("three"))
+    assert await Conversations(records, kept=timedelta(hours=1)).load("d", "1") == (
+        exchange("two"),
+        exchange("three"),
+    )
+
+
+async def test_conversation_expires(records: RecordStore) -> None:
+    gone = Conversations(records, kept=timedelta(seconds=-1))
+    await gone.append("c", "1", exchange("one"))
+    assert await gone.load("c", "1") == ()
