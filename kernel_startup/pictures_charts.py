@@ -115,7 +115,7 @@ def draw_plotly(text: str, *, time_s: float) -> bytes:
     layout = dict(layout) if isinstance(layout, Mapping) else {}
     program, library = _kaleido_files()
     width, height = (
-        _side(layout.get(name), default)
+        side_of(layout.get(name), default)
         for name, default in zip(("width", "height"), _PLOTLY_SIZE, strict=True)
     )
     scale = max(1.0, min(_SHARPNESS, _SHARP_SIDE / max(width, height)))
@@ -132,7 +132,8 @@ def draw_plotly(text: str, *, time_s: float) -> bytes:
     return base64.b64decode(result)
 
 
-def _side(value: object, default: int) -> int:
+def side_of(value: object, default: int) -> int:
+    """A figure's width or height in pixels, as its layout says it, within limits."""
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         return default
     return int(min(max(value, _LEAST_SIDE), MOST_SIDE))
@@ -219,7 +220,7 @@ def _object(text: str) -> dict[str, Any]:
         CannotDraw: it isn't one, or is nested too deeply for what reads it next.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN
     except (ValueError, RecursionError) as error:
         raise CannotDraw(str(error)) from None
     if not isinstance(value, dict) or _depth(value) > _MOST_DEPTH:

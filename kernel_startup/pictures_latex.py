@@ -50,7 +50,9 @@ def _is_one(found: "re.Match[str]") -> bool:
 
 
 def _in_dollars(formula: str) -> str:
-    plain = re.sub(r"\\(?:displaystyle|limits|nolimits|label\{[^}]*\}|nonumber)\b", "", formula)
+    plain = re.sub(
+        r"\\(?:(?:displaystyle|limits|nolimits|nonumber)(?![A-Za-z])|label\{[^}]*\})", "", formula
+    )
     # What it calls otherwise.
     plain = re.sub(r"\\left\\\{", r"\\left\\lbrace ", plain)
     plain = re.sub(r"\\right\\\}", r"\\right\\rbrace ", plain)
@@ -93,7 +95,9 @@ def _by_ziamath(formula: str) -> bytes:
 
     ziamath.config.svg2 = False
     try:
-        drawn = ziamath.Latex(re.sub(r"\\displaystyle\b", "", formula).strip(), size=20).svg()
+        drawn = ziamath.Latex(
+            re.sub(r"\\displaystyle(?![A-Za-z])", "", formula).strip(), size=20
+        ).svg()
     except Exception as error:  # its parsers raise what comes
         raise CannotDraw(str(error)) from None
     return _padded(draw_svg(drawn))

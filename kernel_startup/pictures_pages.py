@@ -17,8 +17,8 @@ from kernel_startup.pictures_table import Cell, Table, color_of, draw_table, lin
 
 #: Wide enough for a page's text, narrow enough to be read in a chat.
 _PAGE_PX = 900
-#: What a page may be laid out as; longer ones are cut.
-_MOST_PAGE_PX = 6000
+#: A larger page is cut: scaled down to a picture, it couldn't be read.
+_MOST_WIDTH_PX, _MOST_HEIGHT_PX = 3000, 2400
 _SHARPNESS, _SHARP_SIDE = 2.0, 1800
 _MARGIN_PX = 12
 
@@ -247,8 +247,8 @@ def _render(text: str) -> bytes:
     )
     book.custom_resource_fetcher = Nothing()
     book.load_html(text, user_style=_PAGE_STYLE)
-    width = min(max(book.get_document_width(), 1), _MOST_PAGE_PX)
-    height = min(max(book.get_document_height(), 1), _MOST_PAGE_PX)
+    width = min(max(book.get_document_width(), 1), _MOST_WIDTH_PX)
+    height = min(max(book.get_document_height(), 1), _MOST_HEIGHT_PX)
     zoom = max(1.0, min(_SHARPNESS, _SHARP_SIDE / max(width, height)))
     zoom = min(zoom, MOST_SIDE / max(width, height))
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))

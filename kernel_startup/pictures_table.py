@@ -15,8 +15,8 @@ from kernel_startup.pictures import CannotDraw
 from kernel_startup.pictures_fonts import SANS, dejavu_fonts
 from kernel_startup.pictures_svg import draw_svg
 
-#: What a picture has room for. The rest is counted.
-_MOST_ROWS, _MOST_COLUMNS, _MOST_HEADER_ROWS = 40, 30, 8
+#: What a picture has room for, if it is to be read in a chat. It says that there is more.
+_MOST_ROWS, _MOST_COLUMNS, _MOST_HEADER_ROWS = 30, 16, 8
 _MOST_CELL_PX = 300
 _CELL_CHARS = 300
 _CAPTION_CHARS = 200
@@ -74,13 +74,13 @@ def draw_csv(text: str) -> bytes:
     Raises:
         CannotDraw: there are none.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
-        first = list(itertools.islice(rows, _MOST_ROWS + 1))
+        first = list(itertools.islice(filter(None, rows), _MOST_ROWS + 2))
         more = sum(1 for row in rows if row)
     except csv.Error as error:
         raise CannotDraw(str(error)) from None
-    first = [row for row in first if row]
     if not first:
         raise CannotDraw("an empty table")
     width = max(map(len, first))
@@ -93,7 +93,7 @@ def draw_csv(text: str) -> bytes:
 
 
 def draw_table(table: Table) -> bytes:
-    """Draw a table; what there is no room for is left out, and counted below it.
+    """Draw a table; what there is no room for is left out, which is said below it.
 
     Raises:
         CannotDraw: it is empty.
@@ -110,10 +110,10 @@ def _cut(table: Table) -> Table:
     header, body = table.header[:_MOST_HEADER_ROWS], table.body[:_MOST_ROWS]
     width = max((sum(cell.columns for cell in row) for row in (*header, *body)), default=0)
     if width > _MOST_COLUMNS:
-        notes.append(f"the first {_MOST_COLUMNS} columns")
+        notes.append("more columns to the right")
         header, body = ([_first_columns(row) for row in rows] for rows in (header, body))
     if len(table.body) > _MOST_ROWS:
-        notes.append(f"the first {_MOST_ROWS} rows")
+        notes.append("more rows below")
     return Table(header, body, table.caption[:_CAPTION_CHARS], ", ".join(notes))
 
 
