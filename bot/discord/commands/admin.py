@@ -152,7 +152,7 @@ async def _listed(bot: Bot, person: Person, sort: str, number: int) -> tuple[str
 
 
 _HEADING = (
-    f"{'user':<20}  {'age':<9} {'idle':<9} {'state':<10} {'memory':>8} {'cpu':>5} {'cells':>5}"
+    f"{'user':<20}  {'age':<9} {'idle':<9} {'state':<10} {'memory':>9} {'cpu':>5} {'cells':>5}"
 )
 
 
@@ -179,7 +179,7 @@ def kernel_lines(infos: Sequence[KernelInfo]) -> list[str]:
         cpu = "?" if info.cpu_percent is None else f"{info.cpu_percent:.0f}%"
         lines.append(
             f"{info.user_id[:20]:<20}  {age(info.started_at):<9} {idle:<9} "
-            f"{info.state + running:<10} {memory:>8} {cpu:>5} {info.cells:>5}"
+            f"{info.state + running:<10} {memory:>9} {cpu:>5} {info.cells:>5}"
         )
     return lines
 

@@ -54,6 +54,7 @@ def register(client: Any, bot: Bot) -> None:
         for turn in bot.turns.of_user(person.user_id):
             bot.turns.stop(turn)
             await bot.turns.wait(turn)
+        await bot.delivery.forget(person.user_id)
         await bot.service.delete_user(person.user_id)
         await bot.conversations.clear_user(person.user_id)
         bot.activity.forget(person.user_id)
