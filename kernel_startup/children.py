@@ -6,6 +6,7 @@ when the user interrupts, and with its parent.
 
 import ctypes
 import faulthandler
+import mmap
 import os
 import pickle
 import resource
@@ -23,6 +24,8 @@ from kernel_startup.fileinfo import size_in_words
 
 #: Source: prctl(2).
 _PR_SET_PDEATHSIG = 1
+#: Of a process on a machine with 48-bit addresses.
+_LARGEST_SPACE = 1 << 47
 
 
 class ChildEnded(Exception):
@@ -82,8 +85,7 @@ def _become_harmless(max_bytes: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + max_bytes
+    most = _mapped_bytes() + max_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
@@ -94,6 +96,38 @@ def _become_harmless(max_bytes: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(silence, descriptor)
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- for good
+
+
+def _mapped_bytes() -> int:
+    """The size of this process's address space, in bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:  # under Landlock there is no /proc
+        return measured_bytes()
+    return pages * resource.getpagesize()
+
+
+def measured_bytes() -> int:
+    """The same, found by the limit that leaves room for no further page. For a process of its own.
+
+    Whatever else maps memory meanwhile would fail.
+    """
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    page = resource.getpagesize()
+    most = _LARGEST_SPACE if before[1] == resource.RLIM_INFINITY else before[1]
+    too_low, enough = 0, most // page
+    try:
+        while enough - too_low > 1:
+            middle = (too_low + enough) // 2
+            resource.setrlimit(resource.RLIMIT_AS, (middle * page, before[1]))
+            try:
+                mmap.mmap(-1, page).close()
+                enough = middle
+            except OSError:
+                too_low = middle
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    return too_low * page
 
 
 def _plain(error: Exception) -> Exception:

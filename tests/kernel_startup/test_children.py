@@ -1,6 +1,7 @@
 """Calls in a child process: what comes back, and that nothing of a bad end does."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_startup.children import ChildEnded, call_in_child
+from kernel_startup.children import ChildEnded, call_in_child, measured_bytes
 
 ROOM = 256 << 20
 
@@ -46,6 +47,15 @@ def test_time_and_memory_are_limited() -> None:
     with pytest.raises(MemoryError):
         call_in_child(lambda: bytes(2 * ROOM), max_bytes=ROOM, max_s=20)
     assert call_in_child(lambda: len(bytes(ROOM // 2)), max_bytes=ROOM, max_s=20) == ROOM // 2
+
+
+def test_address_space_is_measured_without_proc() -> None:
+    def both() -> tuple[int, int]:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return measured_bytes(), pages * resource.getpagesize()
+
+    measured, told = call_in_child(both, max_bytes=ROOM, max_s=20)
+    assert abs(measured - told) < 8 << 20
 
 
 def test_what_it_prints_is_lost(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import struct
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest_asyncio
 from interpreter import ExecuteResult, Interpreter, Session, Settings
 from interpreter.pictures import is_png
 from kernel_startup.picture_types import MOST_CONTENT_BYTES, MOST_PNG_BYTES
+from tests.attacks.conftest import _where_others_can_read
 from tests.installing.index import PackageIndex, make_wheel
 from tests.interpreter.test_pictures import png
 
@@ -134,18 +137,23 @@ class Latex:
 )
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def customer(tmp_path: Path) -> AsyncIterator[Session]:
+@pytest_asyncio.fixture(loop_scope="session", params=["namespaces", "landlock"])
+async def customer(request: pytest.FixtureRequest) -> AsyncIterator[Session]:
     """A session of a service with an index where one renderer can be had, and no other."""
+    directory = Path(tempfile.mkdtemp(prefix="cellmate-pictures-"))
+    directory.chmod(0o711)
     async with PackageIndex.open() as index:
         index.add(_RENDERER)
         settings = Settings(
-            data_dir=tmp_path,
+            data_dir=directory / "data",
             mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
             package_index=index.url,
+            sandbox=request.param,
+            **(_where_others_can_read() if request.param == "landlock" else {}),
         )
         async with Interpreter.open(settings) as service:
             yield await service.session(user_id="customer")
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 async def test_what_draws_is_installed_when_it_is_needed(customer: Session) -> None:
