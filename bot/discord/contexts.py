@@ -34,6 +34,9 @@ class _Limits:
         said = payload.get("attachment_size_limit")
         if isinstance(said, int) and 0 < said <= _LARGEST_BYTES:
             instance.attachment_bytes = said
+        resolved = payload.get("data", {}).get("resolved", {}).get("attachments", {})
+        for attachment in instance.resolved.attachments.values():  # type: ignore[attr-defined]  # the library's
+            attachment.title = resolved.get(str(attachment.id), {}).get("title")
         return instance
 
 

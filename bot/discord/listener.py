@@ -1,11 +1,11 @@
 """Listener: which messages are meant for the bot, and what in them is the question."""
 
 import re
-from collections.abc import Sequence
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
-from interactions import Listener
+from interactions import Listener, MessageType
 from interactions.client.errors import HTTPException
 
 from bot.discord.context import Bot
@@ -28,7 +28,9 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 _REPLIED_TO_CHARS = 4_000
-_MOST_ATTACHMENTS = 20
+_MOST_ATTACHMENTS, _MOST_TITLES = 20, 2_000
+#: What a person wrote; everything else is Discord telling what somebody did.
+_WRITTEN = frozenset({MessageType.DEFAULT, MessageType.REPLY})
 #: Source: Discord's documentation, "Guild Premium Tiers".
 _TIER_BYTES = {2: 50 * 2**20, 3: 100 * 2**20}
 
@@ -37,6 +39,7 @@ def register(client: Any, bot: Bot, threads: Threads) -> Reruns:
     """Have messages listened to; gives what remembers questions."""
     reruns = Reruns(bot.turns, bot.delivery)
     listener = _Messages(client, bot, threads, reruns)
+    client.add_listener(Listener.create("raw_message_create")(listener.note_titles))
     client.add_listener(Listener.create("message_create")(listener.created))
     client.add_listener(Listener.create("message_update")(listener.updated))
     bot.buttons.on("rerun", reruns.press)
@@ -49,12 +52,23 @@ class _Messages:
         self._bot = bot
         self._threads = threads
         self._reruns = reruns
+        self._titles: OrderedDict[int, str] = OrderedDict()
+
+    async def note_titles(self, event: Any) -> None:
+        """Remember what attachments are called: the library drops it."""
+        for attachment in event.data.get("attachments", ()):
+            if isinstance(attachment, dict) and attachment.get("title"):
+                self._titles[int(attachment["id"])] = str(attachment["title"])
+        while len(self._titles) > _MOST_TITLES:
+            self._titles.popitem(last=False)
 
     async def created(self, event: Any) -> None:
         """A message was written somewhere."""
         message = event.message
         author = message.author
         if author is None or author.bot or message.webhook_id is not None:
+            return
+        if message.type not in _WRITTEN:
             return
         replied = await self._replied_to(message)
         if not await self._is_meant(message, replied):
@@ -91,10 +105,11 @@ class _Messages:
         question: str,
     ) -> None:
         attachments = [*message.attachments]
-        asked = question
-        if replied is not None and int(replied.author.id) != int(self._client.user.id):
+        context = ""
+        if replied is not None and self._is_news(replied, person):
             attachments += replied.attachments
-            asked = _with_context(question, replied)
+            context = _context(replied)
+        self._bot.turns.check(person.user_id)  # before there is a thread for nothing
         thread_id = await self._thread(message, question, person)
         if thread_id is not None:
             destination = replace(destination, channel_id=thread_id, reply_to=None)
@@ -103,11 +118,21 @@ class _Messages:
                 person=person,
                 destination=destination,
                 channel_id=str(destination.channel_id),
-                question=asked,
-                incoming=_incoming(attachments),
+                question=question,
+                context=context,
+                incoming=tuple(
+                    Incoming.of(attachment, self._titles.get(int(attachment.id)))
+                    for attachment in attachments[:_MOST_ATTACHMENTS]
+                ),
             )
         )
         self._reruns.remember(int(message.id), turn)
+
+    def _is_news(self, replied: Any, person: Person) -> bool:
+        """Whether a message replied to is none of what the bot and this person said."""
+        if int(replied.author.id) != int(self._client.user.id):
+            return True
+        return self._bot.turns.asker_of(int(replied.id)) not in (None, person.user_id)
 
     async def _thread(self, message: Any, question: str, person: Person) -> int | None:
         if person.guild_id is None or not await self._bot.guilds.threads(person.guild_id):
@@ -178,15 +203,11 @@ def _mention(bot_id: int) -> re.Pattern[str]:
     return re.compile(rf"<@!?{bot_id}>")
 
 
-def _incoming(attachments: Sequence[Any]) -> tuple[Incoming, ...]:
-    return tuple(Incoming.of(attachment) for attachment in attachments[:_MOST_ATTACHMENTS])
-
-
-def _with_context(question: str, replied: Any) -> str:
-    """A question with the message that it replies to, which somebody else wrote."""
+def _context(replied: Any) -> str:
+    """For the model: the message that a question replies to."""
     text = visible(replied.content or "").strip()[:_REPLIED_TO_CHARS]
     if not text:
-        return question
+        return ""
     quoted = "\n".join(f"> {line}" for line in text.splitlines())
     name = plain_sentence(str(replied.author.display_name)[:50])
-    return f"{question}\n\n(This replies to a message by {name}:)\n{quoted}"
+    return f"(This replies to a message by {name}:)\n{quoted}"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.messages import compose_cells
 from bot.outgoing import Attachment, OutgoingMessage
-from interpreter import DatabaseUnavailable, Execution, RecordStore
+from interpreter import DatabaseUnavailable, Execution, InvalidRecord, RecordStore
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
@@ -39,9 +39,11 @@ class PastTurns:
         }
         expires_at = datetime.now(UTC) + _KEPT
         try:
-            await self._records.put(_KIND, turn_id, value, owner=user_id, expires_at=expires_at)
-        except DatabaseUnavailable:
-            log.warning("code of a turn not kept: the database is away", turn_id=turn_id)
+            await self._records.put(
+                _KIND, _key(turn_id, user_id), value, owner=user_id, expires_at=expires_at
+            )
+        except (DatabaseUnavailable, InvalidRecord) as error:
+            log.warning("code of a turn not kept", turn_id=turn_id, reason=type(error).__name__)
 
     async def code(self, turn_id: str, user_id: str) -> tuple[OutgoingMessage, ...] | None:
         """What a user's turn ran, as messages; None if that isn't known any more.
@@ -49,8 +51,7 @@ class PastTurns:
         Raises:
             DatabaseUnavailable: the database can't be used.
         """
-        found = await self._records.list(_KIND, owner=user_id, limit=1000)
-        value = next((record.value for record in found if record.key == turn_id), None)
+        value = await self._records.get(_KIND, _key(turn_id, user_id))
         if value is None:
             return None
         return tuple(
@@ -63,3 +64,8 @@ class PastTurns:
             )
             for message in value["messages"]
         )
+
+
+def _key(turn_id: str, user_id: str) -> str:
+    """Of a record: with the user in it, another user's turn can't be asked for."""
+    return f"{user_id}:{turn_id}"

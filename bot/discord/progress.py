@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from bot import turn_events as events
 from bot.discord.delivery import Delivery, DeliveryFailed, Destination, SentMessage
 from bot.messages import code_block, discord_markdown, plain_sentence, split_markdown
-from bot.outgoing import Button, OutgoingMessage
+from bot.messages.lengths import last, length, shortened
+from bot.outgoing import MESSAGE_CHARS, Button, OutgoingMessage
 from bot.turn_events import TurnEvent
 from interpreter import ClearOutput, Stream
 from interpreter.logs import get_logger
@@ -22,7 +23,7 @@ _TICK_S = 4.0
 _LAST_EDIT_S = 8.0
 _TAIL_LINES, _TAIL_CHARS = 6, 500
 _KEPT_CHARS = 4_000
-_TEXT_CHARS = 1_700
+_LINE_CHARS = 300
 _MOST_NAMES = 4
 
 
@@ -94,19 +95,26 @@ class ProgressState:
                 return self
 
     def text(self, now: float) -> str:
-        """The message for it."""
-        line = self.line
-        if self.cell is not None and self.since is not None:
-            run_s = min(self.run_s + now - self.since, self.limit_s)
-            line = f"{self.line} ({int(run_s)} s of {self.limit_s:g} s)…"
-        pieces = []
-        if self.answer.strip():
-            pieces.append(split_markdown(discord_markdown(self.answer), _TEXT_CHARS)[0])
-        tail = _tail(self.tail)
-        if tail and self.cell is not None:
-            pieces.append(code_block(tail, ""))
-        pieces.append(f"-# {line}" if pieces else line)
-        return "\n".join(pieces)
+        """The message for it; of much, the end."""
+        line = shortened(self._line(now), _LINE_CHARS)
+        tail = "" if self.cell is None else code_block(_tail(self.tail))
+        below = [tail, f"-# {line}"] if tail else [f"-# {line}"]
+        room = MESSAGE_CHARS - sum(length(piece) + 1 for piece in below)
+        # Only the last words are new to somebody who reads along.
+        words = split_markdown(discord_markdown(self.answer), room)[-1:]
+        return "\n".join([*words, *below]) if words or tail else line
+
+    def _line(self, now: float) -> str:
+        if self.cell is None or self.since is None:
+            return self.line
+        run_s = self.run_s + now - self.since
+        if not self.limit_s:
+            return f"{self.line} ({int(run_s)} s)…"
+        return f"{self.line} ({int(min(run_s, self.limit_s))} s of {self.limit_s:g} s)…"
+
+    def saying(self, line: str) -> "ProgressState":
+        """The state with a sentence of our own; a cell's clock stands."""
+        return replace(self, line=line, since=None)
 
     @property
     def ticks(self) -> bool:
@@ -116,8 +124,8 @@ class ProgressState:
 
 def _tail(printed: str) -> str:
     """The last lines, as a terminal shows them: what a return overwrites is gone."""
-    lines = [line.rpartition("\r")[2] for line in printed.rstrip().splitlines()[-_TAIL_LINES:]]
-    return "\n".join(lines)[-_TAIL_CHARS:].strip("\n")
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in printed.rstrip().split("\n")]
+    return last("\n".join(lines[-_TAIL_LINES:]), _TAIL_CHARS).strip("\n")
 
 
 class Progress:
@@ -130,6 +138,8 @@ class Progress:
         *,
         stop_button: Button,
         now: Callable[[], float] = time.monotonic,
+        pause_s: float = _PAUSE_S,
+        tick_s: float = _TICK_S,
     ) -> None:
         """Make it.
 
@@ -138,7 +148,10 @@ class Progress:
             to: where.
             stop_button: the button below it.
             now: tells the time in seconds.
+            pause_s: how long nothing is edited after an edit.
+            tick_s: how often a running cell's time is told anew.
         """
+        self._pause_s, self._tick_s = pause_s, tick_s
         self._delivery = delivery
         self._to = to
         self._stop_button = stop_button
@@ -165,7 +178,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Tell something of our own."""
-        self._state = replace(self._state, line=line)
+        self._state = self._state.saying(line)
         self._changed.set()
 
     async def end(self) -> None:
@@ -180,7 +193,7 @@ class Progress:
             await self._show()
             while True:
                 if not self._changed.is_set():
-                    timeout = _TICK_S if self._state.ticks else None
+                    timeout = self._tick_s if self._state.ticks else None
                     try:
                         async with asyncio.timeout(timeout):
                             await self._changed.wait()
@@ -188,7 +201,7 @@ class Progress:
                         pass
                 self._changed.clear()
                 await self._show()
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self._pause_s)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # a message less is no reason to lose an answer

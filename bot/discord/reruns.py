@@ -23,10 +23,17 @@ _MOST_REMEMBERED = 2_000
 
 @dataclass(slots=True)
 class _Question:
+    """A question as it was asked.
+
+    Attributes:
+        text: as the message said it when it was answered.
+        wanted: as it says it now; None if nobody has changed it.
+    """
+
     turn: RunningTurn
     asked_at: float
     text: str
-    offered: str | None = None
+    wanted: str | None = None
 
 
 class Reruns:
@@ -65,11 +72,11 @@ class Reruns:
         asked = known.turn.asked
         if author_id != asked.person.user_id or not question:
             return
-        if question == known.text or question == known.offered:
+        is_offered = known.wanted is not None
+        if question == known.text and not is_offered:  # a preview was added, or the like
             return
-        is_first = known.offered is None
-        known.offered = question
-        if not is_first:  # the offer stands already, and takes the newest text
+        known.wanted = question
+        if is_offered:  # the offer stands already, and takes the newest text
             return
         button = Button(
             "Run it again", str(CustomId("rerun", author_id, str(message_id))), "primary"
@@ -78,28 +85,32 @@ class Reruns:
             "You changed your question. Shall I answer the new one?", buttons=(button,)
         )
         try:
-            await self._delivery.send(replace(asked.destination, interaction=None), offer)
+            await self._delivery.send(asked.destination.without_interaction(), offer)
         except DeliveryFailed as error:
             log.info("rerun not offered", reason=type(error).__name__)
 
     async def press(self, ctx: Any, pressed: CustomId, person: Person) -> None:
         """Ask the question again as it stands now; its answer replaces the last one in memory."""
         known = self._questions.get(int(pressed.ref)) if pressed.ref.isdecimal() else None
-        if known is None or known.offered is None:
+        if (
+            known is None
+            or known.wanted is None
+            or known.turn.asked.person.user_id != pressed.asker
+        ):
             raise Refusal("I no longer remember that question; please ask anew.")
+        await ctx.defer(edit_origin=True)
         earlier = known.turn
-        if self._turns.find(earlier.turn_id) is not None:
-            self._turns.stop(earlier)
+        self._turns.stop(earlier)
+        await self._turns.wait(earlier)
         asked = replace(
             earlier.asked,
             person=person,
-            destination=replace(earlier.asked.destination, interaction=None),
-            question=known.offered,
+            destination=earlier.asked.destination.without_interaction(),
+            question=known.wanted,
             # What came with it is stored; if it isn't yet, it is downloaded once more.
             incoming=() if earlier.files else earlier.asked.incoming,
             files=earlier.files,
-            replacing=True,
+            replacing=earlier,
         )
-        turn = self._turns.ask(asked)
-        self.remember(int(pressed.ref), turn)
+        self.remember(int(pressed.ref), self._turns.ask(asked))
         await replace_origin(ctx, "Answering the new question…")

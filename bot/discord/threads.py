@@ -17,6 +17,7 @@ _KIND = "threads"
 _KEPT = timedelta(days=30)
 _NAME_CHARS = 80
 _ARCHIVED_AFTER_MIN = 1440
+_HAVE_THREADS = frozenset({ChannelType.GUILD_TEXT, ChannelType.GUILD_NEWS})
 _THREADS = frozenset(
     {
         ChannelType.GUILD_PUBLIC_THREAD,
@@ -36,7 +37,7 @@ class Threads:
     async def open_for(self, message: Any, question: str) -> int | None:
         """Open a thread on a message; None where that can't be, or it is in one already."""
         channel = message.channel
-        if channel is None or getattr(channel, "type", None) != ChannelType.GUILD_TEXT:
+        if getattr(channel, "type", None) not in _HAVE_THREADS:
             return None
         name = " ".join(visible(question).split())[:_NAME_CHARS].strip() or "A question"
         try:

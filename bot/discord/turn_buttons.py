@@ -52,6 +52,8 @@ class _TurnButtons:
         turn = self._bot.turns.find(pressed.ref)
         if turn is None or turn.asked.person.user_id != pressed.asker:
             raise Refusal("That has ended already.")
+        if person.user_id != pressed.asker and person.guild_id != turn.asked.person.guild_id:
+            raise Refusal("That button is for the person who asked, and for moderators there.")
         self._bot.turns.stop(turn)
         await say(ctx, "Stopping… the variables stay.")
 

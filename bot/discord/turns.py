@@ -1,24 +1,28 @@
 """Turns: from a person's question to the answer that is delivered, each in a task of its own."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
 import aiohttp
 
+from bot.abandon import abandon
 from bot.assistant import Assistant
 from bot.chat import TurnControl, TurnResult
+from bot.conversation import Exchange
 from bot.discord.custom_ids import CustomId
-from bot.discord.delivery import Delivery, DeliveryFailed, Destination
+from bot.discord.delivery import Delivery, DeliveryFailed, Destination, SentMessage
 from bot.discord.handler_errors import report_error
 from bot.discord.inputs import Inputs
 from bot.discord.metrics import Metrics
+from bot.discord.own_code import GivenUp, run_own_code
 from bot.discord.past_turns import PastTurns
 from bot.discord.progress import Progress
 from bot.discord.uploads import Incoming, Uploaded, upload_all
-from bot.errors import Refusal
+from bot.errors import BotError, Refusal
 from bot.messages import FileOffer, compose_answer, compose_execution, plain_sentence
 from bot.outgoing import Button, OutgoingMessage
 from bot.people.activity import Activity
@@ -26,8 +30,7 @@ from bot.people.conversations import Conversations
 from bot.people.gate import Gate
 from bot.people.person import Person
 from bot.settings import BotSettings
-from bot.turn_events import CellDone, CellInstalling, CellOutput, CellRunning, CellWaiting
-from interpreter import Execution, Interpreter, InterpreterError, Phase, StoredFile
+from interpreter import Execution, Interpreter, InterpreterError, OnInput, StoredFile
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
@@ -35,8 +38,19 @@ log = get_logger(__name__)
 #: Turns that run at once; more of them wait in the order of their coming.
 _MOST_TURNS = 50
 _STOPPING_S = 15.0
+#: How long the end of the program waits for last words to be written down.
+_LAST_WORDS_S = 5.0
+#: Messages of which it is remembered whose question they answer.
+_MOST_REMEMBERED = 2_000
+_THINKING = "Thinking…"
 _BUSY = "You have a question waiting already; please let that one come first, or press **Stop**."
 _DRAINING = "I am being restarted; please ask again in a minute."
+_CUT_SHORT = "I had to be restarted before this was done; please ask again in a minute."
+_NOT_BEGUN = "Stopped before it began."
+_STOPPED_HARD = (
+    "Stopped. The code could not be interrupted, so it was ended with its kernel: the variables "
+    "are gone, the files are still there."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +62,23 @@ class Asked:
         destination: where the answer goes.
         channel_id: of which channel's conversation it is part.
         question: in words; "" where only files came. Or, with ``is_code``, Python to run.
+        context: what else the model has to know: a message that the question replies to.
         incoming: attachments to download first.
         files: files that are stored already.
         is_code: whether it is run as it is, without a model.
-        replacing: whether it takes the place of the last exchange of the conversation.
+        replacing: an earlier turn whose exchange this one's is to replace, if that is still the
+            last one of the conversation.
     """
 
     person: Person
     destination: Destination
     channel_id: str
     question: str
+    context: str = ""
     incoming: tuple[Incoming, ...] = ()
     files: tuple[StoredFile, ...] = ()
     is_code: bool = False
-    replacing: bool = False
+    replacing: "RunningTurn | None" = None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,12 +90,14 @@ class RunningTurn:
         asked: what was asked for.
         control: stops it.
         files: what came with it, once that is stored.
+        exchange: what the conversation remembers of it; None if that is nothing, or not yet.
     """
 
     turn_id: str
     asked: Asked
     control: TurnControl = field(default_factory=TurnControl)
     files: tuple[StoredFile, ...] = ()
+    exchange: Exchange | None = None
 
 
 class Turns:
@@ -115,6 +134,9 @@ class Turns:
         self._locks: dict[str, asyncio.Lock] = {}
         self._places = asyncio.Semaphore(_MOST_TURNS)
         self._tasks: dict[RunningTurn, asyncio.Task[None]] = {}
+        #: Until it is known that they arrived.
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._askers: OrderedDict[int, str] = OrderedDict()
         self._draining = False
 
     @classmethod
@@ -141,19 +163,30 @@ class Turns:
         """A turn that runs or waits."""
         return next((turn for turn in self._tasks if turn.turn_id == turn_id), None)
 
-    def ask(self, asked: Asked) -> RunningTurn:
-        """Begin a turn; its answer is delivered when it is there.
+    def asker_of(self, message_id: int) -> str | None:
+        """Whose question a message of ours answers; None if that isn't known (any more)."""
+        return self._askers.get(message_id)
+
+    def check(self, user_id: str) -> None:
+        """See whether a user can ask now.
 
         Raises:
             Refusal: not now: says why.
         """
         if self._draining:
             raise Refusal(_DRAINING)
-        own = self._of_user.setdefault(asked.person.user_id, [])
-        if len(own) > 1:
+        if len(self._of_user.get(user_id, ())) > 1:
             raise Refusal(_BUSY)
+
+    def ask(self, asked: Asked) -> RunningTurn:
+        """Begin a turn; its answer is delivered when it is there.
+
+        Raises:
+            Refusal: not now: says why.
+        """
+        self.check(asked.person.user_id)
         turn = RunningTurn(token_hex(6), asked)
-        own.append(turn)
+        self._of_user.setdefault(asked.person.user_id, []).append(turn)
         self._tasks[turn] = asyncio.create_task(self._take(turn))
         return turn
 
@@ -174,118 +207,209 @@ class Turns:
             timeout_s: how long to wait before they are stopped.
         """
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(set(self._tasks.values()), timeout=timeout_s)
+        await _settled({*self._tasks.values(), *self._deliveries}, timeout_s)
         for turn in list(self._tasks):
             self.stop(turn)
-        if self._tasks:
-            await asyncio.wait(set(self._tasks.values()), timeout=_STOPPING_S)
+        await _settled({*self._tasks.values()}, _STOPPING_S)
+        await self._end()
 
     async def _end(self) -> None:
-        tasks = set(self._tasks.values())
+        """Let go of what is still there; those who asked are told, now or after the restart."""
+        self._draining = True
+        tasks = {*self._tasks.values()}
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await _settled(tasks, None)
+        await _settled({*self._deliveries}, _LAST_WORDS_S)
+        if self._deliveries:  # what isn't delivered is written down
+            await abandon(*self._deliveries)
 
     # -- one turn ------------------------------------------------------------------------------
 
     async def _take(self, turn: RunningTurn) -> None:
         """A turn from its beginning to its end; never raises but when it is cancelled."""
-        person = turn.asked.person
-        lock = self._locks.setdefault(person.user_id, asyncio.Lock())
+        asked, user_id = turn.asked, turn.asked.person.user_id
+        stop = Button("Stop", str(CustomId("stop", user_id, turn.turn_id)), "danger")
         began = asyncio.get_running_loop().time()
+        progress = Progress(self._delivery, asked.destination, stop_button=stop)
         try:
-            async with lock, self._places:
-                await self._run(turn)
-        except Exception as error:
-            await self._say_failed(turn, error)
+            async with progress:
+                messages = await self._answered(turn, progress)
+            self._deliver(turn, messages, progress.sent)
+        except asyncio.CancelledError:
+            self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress.sent)
+            raise
         finally:
             del self._tasks[turn]
-            own = self._of_user.get(person.user_id, [])
+            own = self._of_user.get(user_id, [])
             own.remove(turn)
             if not own:
-                self._of_user.pop(person.user_id, None)
-                self._locks.pop(person.user_id, None)
-            log.info(
-                "turn ended",
-                turn_id=turn.turn_id,
-                user_id=person.user_id,
-                seconds=round(asyncio.get_running_loop().time() - began, 1),
-            )
+                self._of_user.pop(user_id, None)
+                self._locks.pop(user_id, None)
+            seconds = round(asyncio.get_running_loop().time() - began, 1)
+            log.info("turn ended", turn_id=turn.turn_id, user_id=user_id, seconds=seconds)
 
-    async def _run(self, turn: RunningTurn) -> None:
+    async def _answered(self, turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
+        """What is to be said in the end, whatever happens."""
+        try:
+            async with AsyncExitStack() as places:
+                if not await self._find_place(turn, progress, places):
+                    return (OutgoingMessage(_NOT_BEGUN),)
+                return await self._run(turn, progress)
+        except Exception as error:
+            sentence = report_error(error, where="turn", metrics=self._metrics)
+            return (OutgoingMessage(plain_sentence(sentence)),)
+
+    async def _find_place(
+        self, turn: RunningTurn, progress: Progress, places: AsyncExitStack
+    ) -> bool:
+        """Wait until the user's turn before, and one of all users', are over.
+
+        Returns:
+            False if it was stopped before that.
+        """
+        lock = self._locks.setdefault(turn.asked.person.user_id, asyncio.Lock())
+        if lock.locked():
+            progress.say("This is next, after your other question…")
+        elif self._places.locked():
+            progress.say("Many people are asking just now; you are in the queue…")
+        stopped = asyncio.create_task(turn.control.wait())
+        try:
+            for place in (lock, self._places):
+                acquiring = asyncio.create_task(place.acquire())
+                try:
+                    await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await abandon(acquiring)
+                    if not acquiring.cancelled():
+                        places.callback(place.release)
+                if stopped.done():
+                    return False
+        finally:
+            stopped.cancel()
+        progress.say(_THINKING)
+        return True
+
+    async def _run(self, turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
         asked = turn.asked
         grant = await self._gate.admit(asked.person, needs_model=not asked.is_code)
         await self._activity.note(asked.person.guild_id, asked.person.user_id)
-        stop = Button("Stop", str(CustomId("stop", asked.person.user_id, turn.turn_id)), "danger")
-        async with Progress(self._delivery, asked.destination, stop_button=stop) as progress:
-            uploaded = await self._upload(asked, progress)
-            turn.files = (*asked.files, *uploaded.files)
-            if asked.is_code:
-                messages, cells = await self._run_code(turn, progress)
-                result = None
-            else:
-                result = await self._answer(turn, progress, grant.model, grant.tokens)
-                messages, cells = await self._composed(turn, result), result.cells
-            await progress.end()
-        messages = _with_problems(messages, uploaded.problems)
+        uploaded = await self._upload(turn, progress)
+        turn.files = (*asked.files, *uploaded.files)
+        if asked.is_code:
+            messages, cells = await self._run_code(turn, progress)
+        else:
+            result = await self._answer(turn, progress, grant.model, grant.tokens)
+            messages, cells = await self._composed(turn, result), result.cells
         if cells:
             await self._past.keep(turn.turn_id, asked.person.user_id, cells)
+        return _with_problems(messages, uploaded.problems)
+
+    def _deliver(
+        self,
+        turn: RunningTurn,
+        messages: tuple[OutgoingMessage, ...],
+        replacing: SentMessage | None,
+    ) -> None:
+        """Have something delivered; an outage keeps the user's next question waiting no longer."""
+        task = asyncio.create_task(self._delivered(turn, messages, replacing))
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    async def _delivered(
+        self,
+        turn: RunningTurn,
+        messages: tuple[OutgoingMessage, ...],
+        replacing: SentMessage | None,
+    ) -> None:
+        asked, user_id = turn.asked, turn.asked.person.user_id
         try:
-            await self._delivery.deliver(
-                asked.destination, messages, replacing=progress.sent, owner=asked.person.user_id
+            sent = await self._delivery.deliver(
+                asked.destination, messages, replacing=replacing, owner=user_id
             )
         except DeliveryFailed as error:
             log.warning("answer not delivered", turn_id=turn.turn_id, reason=str(error))
+            return
+        except Exception:
+            log.exception("answer not delivered", turn_id=turn.turn_id)
+            return
+        for message in sent:
+            self._askers[message.message_id] = user_id
+        while len(self._askers) > _MOST_REMEMBERED:
+            self._askers.popitem(last=False)
 
-    async def _upload(self, asked: Asked, progress: Progress) -> Uploaded:
+    async def _upload(self, turn: RunningTurn, progress: Progress) -> Uploaded:
+        asked = turn.asked
         if not asked.incoming:
             return Uploaded((), ())
         count = len(asked.incoming)
         progress.say("Getting your file…" if count == 1 else f"Getting your {count} files…")
-        uploaded = await upload_all(
-            self._service.files,
-            asked.incoming,
-            user_id=asked.person.user_id,
-            http=self._http,
-            max_bytes=self._service.settings.max_file_bytes,
-            cdn_url=self._settings.discord_cdn_url,
+        uploading = asyncio.create_task(
+            upload_all(
+                self._service.files,
+                asked.incoming,
+                user_id=asked.person.user_id,
+                http=self._http,
+                max_bytes=self._service.settings.max_file_bytes,
+                cdn_url=self._settings.discord_cdn_url,
+            )
         )
-        progress.say("Thinking…")
-        return uploaded
+        stopped = asyncio.create_task(turn.control.wait())
+        try:
+            await asyncio.wait({uploading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not uploading.done():
+                return Uploaded((), ())
+            return uploading.result()
+        finally:
+            await abandon(uploading, stopped)
+            progress.say(_THINKING)
 
     async def _answer(
         self, turn: RunningTurn, progress: Progress, model: str, tokens: int | None
     ) -> TurnResult:
         asked, user_id = turn.asked, turn.asked.person.user_id
         history = await self._conversations.load(asked.channel_id, user_id)
-        if asked.replacing:
-            history = history[:-1]
+        earlier = None if asked.replacing is None else asked.replacing.exchange
+        replacing = earlier is not None and history[-1:] == (earlier,)
         result = await self._assistant.turn(
             user_id=user_id,
-            question=asked.question,
-            history=history,
+            question=f"{asked.question}\n\n{asked.context}".strip(),
+            history=history[:-1] if replacing else history,
             new_files=turn.files,
             model=model,
             max_tokens=tokens,
             on_event=progress.on_event,
-            on_input=self._inputs.asking(user_id, asked.destination),
+            on_input=self._asking(turn, progress),
             control=turn.control,
         )
         await self._gate.charge(asked.person, result.usage)
         if result.status != "failed" or result.cells:
+            turn.exchange = result.exchange
             await self._conversations.append(
-                asked.channel_id, user_id, result.exchange, replacing=asked.replacing
+                asked.channel_id, user_id, result.exchange, replacing=replacing
             )
-        if result.error is not None:
-            log.warning(
-                "turn failed",
-                turn_id=turn.turn_id,
-                reason=type(result.error).__name__,
-                detail=getattr(result.error, "detail", ""),
-            )
+        if result.error is None:
+            return result
+        if not isinstance(result.error, BotError | InterpreterError):  # ours: it gets an id
+            note = report_error(result.error, where="turn", metrics=self._metrics)
+            return replace(result, note=note)
+        log.warning(
+            "turn failed",
+            turn_id=turn.turn_id,
+            reason=type(result.error).__name__,
+            detail=getattr(result.error, "detail", ""),
+        )
         return result
+
+    def _asking(self, turn: RunningTurn, progress: Progress) -> OnInput:
+        """What answers ``input()``; the progress tells that it is waited for."""
+        ask = self._inputs.asking(turn.asked.person.user_id, turn.asked.destination)
+
+        async def asking(prompt: str, is_secret: bool) -> str:
+            progress.say("The code waits for your answer…")
+            return await ask(prompt, is_secret)
+
+        return asking
 
     async def _composed(self, turn: RunningTurn, result: TurnResult) -> tuple[OutgoingMessage, ...]:
         asked, user_id = turn.asked, turn.asked.person.user_id
@@ -307,35 +431,17 @@ class Turns:
     ) -> tuple[tuple[OutgoingMessage, ...], tuple[Execution, ...]]:
         """Run a cell as it was written."""
         asked, user_id = turn.asked, turn.asked.person.user_id
-        code = asked.question
-        progress.on_event(CellWaiting(1, code))
         session = await self._service.session(user_id=user_id)
-
-        def on_phase(phase: Phase) -> None:
-            if phase.name == "installing":
-                progress.on_event(CellInstalling(1, phase.names))
-            elif phase.name == "running":
-                progress.on_event(CellRunning(1, phase.limit_s or 0.0, phase.run_s))
-            elif phase.name == "input":
-                progress.say("The code waits for your answer…")
-
-        async def stop() -> None:
-            await turn.control.wait()
-            while True:  # it may be just about to start
-                await session.interrupt()
-                await asyncio.sleep(1)
-
-        stopping = asyncio.create_task(stop())
         try:
-            execution = await session.execute(
-                code,
-                on_phase=on_phase,
-                on_output=lambda output: progress.on_event(CellOutput(1, output)),
-                on_input=self._inputs.asking(user_id, asked.destination),
+            execution = await run_own_code(
+                session,
+                asked.question,
+                progress=progress,
+                on_input=self._asking(turn, progress),
+                control=turn.control,
             )
-        finally:
-            stopping.cancel()
-        progress.on_event(CellDone(1, execution))
+        except GivenUp as stopped:
+            return (OutgoingMessage(_STOPPED_HARD if stopped.had_begun else _NOT_BEGUN),), ()
         self._metrics.cell(execution.status)
         messages = await compose_execution(
             execution,
@@ -358,15 +464,10 @@ class Turns:
 
         return picture
 
-    async def _say_failed(self, turn: RunningTurn, error: Exception) -> None:
-        sentence = report_error(error, where="turn", metrics=self._metrics)
-        message = OutgoingMessage(plain_sentence(sentence))
-        try:
-            await self._delivery.deliver(
-                turn.asked.destination, [message], owner=turn.asked.person.user_id
-            )
-        except DeliveryFailed as failure:
-            log.warning("refusal not delivered", turn_id=turn.turn_id, reason=str(failure))
+
+async def _settled(tasks: "set[asyncio.Task[None]]", timeout_s: float | None) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout_s)
 
 
 def _buttons(user_id: str, turn_id: str) -> tuple[Button, ...]:

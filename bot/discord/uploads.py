@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ _AT_ONCE = 3
 _TRIES = 2
 _PIECE_BYTES = 1 << 18
 _TIMEOUT = aiohttp.ClientTimeout(total=600, connect=15, sock_read=30)
-_MOST_NAMED_CHARS = 100
+_MOST_NAMED_CHARS, _MOST_LISTED = 100, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,26 @@ class Incoming:
     url: str
 
     @classmethod
-    def of(cls, attachment: Any) -> "Incoming":
-        """From the library's."""
-        # Discord makes names safe for addresses; the title is what the person saw.
-        suffix = str(attachment.filename).rpartition(".")[2]
-        title = getattr(attachment, "title", None)
-        name = f"{title}.{suffix}" if title and isinstance(title, str) else attachment.filename
-        return cls(str(name), int(attachment.size), str(attachment.url))
+    def of(cls, attachment: Any, title: str | None = None) -> "Incoming":
+        """From the library's.
+
+        Args:
+            attachment: as the library knows it.
+            title: what its author called it, if Discord had to change that; the library's commands
+                have it in a field of its own.
+        """
+        title = title or getattr(attachment, "title", None)
+        filename = _given_name(str(attachment.filename), title)
+        return cls(filename, int(attachment.size), str(attachment.url))
+
+
+def _given_name(filename: str, title: str | None) -> str:
+    """What an author called a file: Discord takes what isn't ASCII out of names, and keeps it as
+    a title, without the suffix."""
+    if not title:
+        return filename
+    suffix = PurePosixPath(filename).suffix
+    return title if title.lower().endswith(suffix.lower()) else f"{title}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +147,12 @@ async def upload_all(
                     cdn_url=cdn_url,
                 )
             except FileTooLarge:
+                has = f"has {size_text(attachment.size)}"
+                if attachment.size <= max_bytes:  # it was larger than Discord said
+                    has = "is too large"
                 return (
-                    f"{name} has {size_text(attachment.size)}, and a file can have "
-                    f"{size_text(max_bytes)} here: send it in parts, or make it smaller."
+                    f"{name} {has}, and a file can have {size_text(max_bytes)} here: send it in "
+                    "parts, or make it smaller."
                 )
             except NotDownloaded as error:
                 return f"{name} could not be had from Discord ({error}): please send it again."
@@ -147,16 +164,27 @@ async def upload_all(
     problems = [item for item in done if isinstance(item, str)]
     if stored:
         left = {file.file_id for file in await files.list(user_id=user_id)}
-        gone = [plain_sentence(f.filename) for file_id, f in before.items() if file_id not in left]
-        if gone:
-            names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-            problems.append(f"To make room, your oldest files had to go: {names}.")
+        problems += _gone([f.filename for file_id, f in before.items() if file_id not in left])
+        if too_many := len([file for file in stored if file.file_id not in left]):
+            problems.append(f"That was {too_many} more than you can keep at a time.")
+            stored = tuple(file for file in stored if file.file_id in left)
     return Uploaded(stored, tuple(problems))
+
+
+def _gone(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    listed = ", ".join(plain_sentence(name[:_MOST_NAMED_CHARS]) for name in names[:_MOST_LISTED])
+    return [f"To make room, your oldest files had to go: {listed}{more}."]
 
 
 def _is_discords(url: str, cdn_url: str | None) -> bool:
     """Whether an address is where Discord keeps files: nobody can have us fetch from elsewhere."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     if cdn_url is not None:
         own = urlsplit(cdn_url)
         if (parts.scheme, parts.netloc) == (own.scheme, own.netloc):

@@ -1,0 +1,101 @@
+"""A cell that somebody wrote themselves: run without a model, stopped as a turn's cells are."""
+
+import asyncio
+
+from bot.abandon import abandon
+from bot.chat import TurnControl
+from bot.discord.progress import Progress
+from bot.turn_events import CellDone, CellInstalling, CellOutput, CellRunning, CellWaiting
+from interpreter import Execution, InterpreterError, OnInput, Phase, Session
+from interpreter.logs import get_logger
+
+log = get_logger(__name__)
+
+#: How long an interrupted cell has to end before it is ended with its kernel.
+_GRACE_S = 6.0
+
+
+class GivenUp(Exception):
+    """A cell was stopped and has no result.
+
+    Attributes:
+        had_begun: whether it ran: then it went with its kernel.
+    """
+
+    def __init__(self, *, had_begun: bool) -> None:
+        super().__init__("stopped")
+        self.had_begun = had_begun
+
+
+async def run_own_code(
+    session: Session,
+    code: str,
+    *,
+    progress: Progress,
+    on_input: OnInput,
+    control: TurnControl,
+    grace_s: float = _GRACE_S,
+) -> Execution:
+    """Run a cell as it was written.
+
+    Args:
+        session: whose kernel.
+        code: the cell.
+        progress: is told what happens.
+        on_input: answers ``input()``.
+        control: stops it; the variables stay.
+        grace_s: how long it has to end then.
+
+    Raises:
+        GivenUp: it was stopped before it ran, or could not be interrupted.
+        InterpreterError: it could not be run.
+    """
+    phases: list[str] = ["queued"]
+
+    def on_phase(phase: Phase) -> None:
+        phases.append(phase.name)
+        if phase.name == "installing":
+            progress.on_event(CellInstalling(1, phase.names))
+        elif phase.name == "running":
+            progress.on_event(CellRunning(1, phase.limit_s or 0.0, phase.run_s))
+
+    progress.on_event(CellWaiting(1, code))
+    cell = asyncio.create_task(
+        session.execute(
+            code,
+            on_phase=on_phase,
+            on_output=lambda output: progress.on_event(CellOutput(1, output)),
+            on_input=on_input,
+        )
+    )
+    stopped = asyncio.create_task(control.wait())
+    try:
+        await asyncio.wait({cell, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not cell.done():
+            await _end(session, cell, phases, grace_s)
+        execution = cell.result()
+    finally:
+        await abandon(cell, stopped)
+    progress.on_event(CellDone(1, execution))
+    return execution
+
+
+async def _end(
+    session: Session, cell: "asyncio.Task[Execution]", phases: list[str], grace_s: float
+) -> None:
+    """Stop a cell.
+
+    Raises:
+        GivenUp: it has no result.
+    """
+    if phases[-1] == "queued":  # an interrupt would hit the cell before it
+        raise GivenUp(had_begun=False)
+    try:
+        await session.interrupt()
+    except InterpreterError as error:
+        log.info("cell not interrupted", reason=type(error).__name__)
+    await asyncio.wait({cell}, timeout=grace_s)
+    if not cell.done() and phases[-1] == "collecting":
+        await asyncio.wait({cell})  # it has stopped; what it made is on its way
+    if not cell.done():
+        raise GivenUp(had_begun=True)
