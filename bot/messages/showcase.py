@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from bot.html_text import html_text
 from bot.messages.archives import zip_bytes
 from bot.messages.dialect import discord_markdown
 from bot.messages.filenames import Names
@@ -53,6 +54,12 @@ _TITLE = re.compile(
     r"""(?:\b(?:sup|set_)?title\(\s*|\btitle\s*=\s*)(?P<quote>["'])(?P<title>[^"'\n{}]{3,200})(?P=quote)"""
 )
 _DRAWABLE = re.compile(r"text/html|application/vnd\.(?:plotly|vega|vegalite)\.v[\d.]+\+json")
+#: What makes html a page, whose look says more than its words; tables are seen to before.
+_PAGE = re.compile(
+    r"<(?:h[1-6]|style|section|article|ul|ol|dl|details|progress|meter)\b|<\w+[^<>]*\bstyle\s*=",
+    re.IGNORECASE,
+)
+_DATAFRAME = re.compile(r"""<table[^<>]*class=["'][^"']*\bdataframe\b""", re.IGNORECASE)
 _MATH_MARKS = re.compile(r"^\s*(?:\$\$?|\\\[|\\\()|(?:\$\$?|\\\]|\\\))\s*$")
 
 
@@ -191,6 +198,8 @@ class Showcase:
 
     async def _text(self, part: TextPart, execution: Execution) -> Exhibit:
         rich = part.rich or RichText()
+        if rich.html and _is_page(rich.html, part.text):
+            return await self._page(part.text, rich.html, execution)
         if rich.html and _TABLE.search(rich.html):
             return await self._table(part.text, rich, execution)
         if rich.latex:
@@ -249,6 +258,18 @@ class Showcase:
         exhibit = await self.long_text(plain, stem)
         return replace(exhibit, attachments=(*exhibit.attachments, *files))
 
+    async def _page(self, text: str, html: str, execution: Execution) -> Exhibit:
+        """A page, drawn and as the file; its words where it can't be drawn."""
+        stem = self.stem(execution, "page")
+        content = html.encode(errors="replace")
+        alt = shortened(f"Page {_made_by(execution)}:\n{visible(text).strip()}", MAX_ALT_CHARS)
+        drawing = await self._drawing(content, "text/html", stem, alt)
+        files = await self.made(content, f"{stem}.html")
+        if drawing:
+            return Exhibit("", (*drawing, *files))
+        exhibit = await self.long_text(text, stem)
+        return replace(exhibit, attachments=(*exhibit.attachments, *files))
+
     async def _csv(self, rich: RichText, stem: str) -> tuple[Attachment, ...]:
         if not rich.csv:
             return ()
@@ -272,6 +293,13 @@ class Showcase:
         stem = f"cell-{execution.count}-{what}" if execution.count else what
         self._numbers[stem] = number = self._numbers.get(stem, 0) + 1
         return stem if number == 1 else f"{stem}-{number}"
+
+
+def _is_page(html: str, text: str) -> bool:
+    """Whether html is meant to be looked at: no table of pandas', and nothing says it in words."""
+    if _DATAFRAME.search(html) or _STYLED.search(html) or not _PAGE.search(html):
+        return False
+    return text == html_text(html)
 
 
 def _with_note(block: str, where: str, files: tuple[Attachment, ...]) -> str:

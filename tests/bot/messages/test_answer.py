@@ -483,3 +483,28 @@ async def test_an_endless_answer_goes_on_in_a_file() -> None:
     (message,) = await composed("word " * 2401)
     assert names([message]) == ["answer.md"]
     assert message.content.endswith("-# This goes on in answer.md.")
+
+
+PAGE = "<h2>Report</h2><p>All <b>good</b></p>"
+
+
+async def test_a_page_is_drawn_and_sent_as_the_file() -> None:
+    page = shown({"text/plain": "<IPython.core.display.HTML object>", "text/html": PAGE})
+    (message,) = await composed("Look:", cell(outputs=(page,)))
+    assert names([message]) == ["cell-1-page.png", "cell-1-page.html"]
+    assert message.attachments[1].source == PAGE.encode()
+    assert "Report" in (message.attachments[0].alt or "")
+
+
+async def test_a_page_that_can_t_be_drawn_is_words_and_the_file() -> None:
+    page = shown({"text/plain": "<IPython.core.display.HTML object>", "text/html": PAGE})
+    artist = Artist(can_draw=False)
+    (message,) = await composed("Look:", cell(outputs=(page,)), artist=artist)
+    assert "Report\nAll good" in message.content
+    assert names([message]) == ["cell-1-page.html"]
+
+
+async def test_an_object_that_says_in_words_what_it_is_is_no_page() -> None:
+    model = shown({"text/plain": "LinearRegression()", "text/html": f"<style>b</style>{PAGE}"})
+    (message,) = await composed("Look:", cell(outputs=(model,)))
+    assert "LinearRegression()" in message.content and not message.attachments
