@@ -9,7 +9,9 @@ from interactions import Modal, ParagraphText, ShortText
 from bot.discord.custom_ids import CustomId
 from bot.discord.delivery import Delivery, DeliveryFailed, Destination, SentMessage
 from bot.errors import Refusal
-from bot.messages import plain_sentence
+from bot.messages import code_block, visible
+from bot.messages.lengths import last, shortened
+from bot.messages.plain import bold
 from bot.outgoing import Button, OutgoingMessage
 from interpreter import OnInput
 from interpreter.logs import get_logger
@@ -18,7 +20,8 @@ log = get_logger(__name__)
 
 #: Source: Discord's documentation, "Text Input": a label has 45 characters, a value 4000.
 _LABEL_CHARS, _VALUE_CHARS = 45, 4000
-_PROMPT_CHARS = 1000
+#: So that a message holds it where each of its characters has to be escaped.
+_PROMPT_CHARS = 900
 FIELD = "answer"
 
 
@@ -76,7 +79,9 @@ class Inputs:
             Refusal: nothing waits for it any more.
         """
         question = self._found(ref, user_id)
-        label = plain_sentence(question.prompt.strip())[:_LABEL_CHARS] or "Your answer"
+        # No markdown there, and one line: of a menu the last one asks.
+        label = " ".join(visible(question.prompt.strip()).rpartition("\n")[2].split())
+        label = shortened(label, _LABEL_CHARS) or "Your answer"
         make = ShortText if question.is_secret else ParagraphText
         return Modal(
             make(label=label, custom_id=FIELD, required=False, max_length=_VALUE_CHARS),
@@ -120,8 +125,10 @@ class Inputs:
             sending.add_done_callback(lambda _: self._tidy_up(question))
 
     async def _send(self, question: _Question, to: Destination) -> None:
-        prompt = plain_sentence(question.prompt.strip()[:_PROMPT_CHARS])
-        asked = f"The code asks: **{prompt}**" if prompt else "The code waits for your input."
+        prompt = last(visible(question.prompt).strip(), _PROMPT_CHARS)
+        asked = f"The code asks: {bold(prompt)}" if prompt else "The code waits for your input."
+        if "\n" in prompt:
+            asked = f"The code asks:\n{code_block(prompt)}"
         how = (
             "Press **Answer**; don't write it into the channel, since it is meant to be secret."
             if question.is_secret
