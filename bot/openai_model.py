@@ -205,6 +205,12 @@ class OpenAIModel:
                 )
                 # Not from the library's error: that one holds the request, with our key in it.
                 raise outcome.error
+            log.info(
+                "model is asked again",
+                model=request.model,
+                detail=outcome.error.detail,
+                wait_s=round(wait_s, 3),
+            )
             if on_wait is not None:
                 on_wait(f"{str(outcome.error).partition(';')[0]}.", wait_s)
             await self._sleep(wait_s)

@@ -159,6 +159,8 @@ def result_text(execution: Execution, *, chars: int) -> str:
         lines.append("It showed nothing.")
     if said:
         lines.append(clean(said, chars=chars))
+    if execution.status == "error":
+        lines.append("Mend the code and call the tool again: the user can't do that.")
     if execution.artifacts:
         named = [
             f"{_name(file)} (id {file.file_id}, {size_text(file.file_size)})"
@@ -230,7 +232,8 @@ def _files_block(
         lines.append(line)
     if len(files) > len(lines):
         lines.append(f"- and {len(files) - len(lines)} older ones; FILES lists them all")
-    example = f'The user\'s files; load one like this: df = load_file("{newest[0].file_id}")'
+    # A small model takes a variable for granted, unless it is told where it comes from.
+    example = f'A cell that needs one of these begins with: df = load_file("{newest[0].file_id}")'
     return "\n".join(["<files>", example, *lines, "</files>"])
 
 
