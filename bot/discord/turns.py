@@ -117,6 +117,7 @@ class Turns:
         delivery: Delivery,
         metrics: Metrics,
         http: aiohttp.ClientSession,
+        most_turns: int = _MOST_TURNS,
     ) -> None:
         """Use :meth:`open`."""
         self._settings = settings
@@ -132,7 +133,7 @@ class Turns:
         self._http = http
         self._of_user: dict[str, list[RunningTurn]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._places = asyncio.Semaphore(_MOST_TURNS)
+        self._places = asyncio.Semaphore(most_turns)
         self._tasks: dict[RunningTurn, asyncio.Task[None]] = {}
         #: Until it is known that they arrived.
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -200,17 +201,18 @@ class Turns:
         if task is not None:
             await asyncio.wait({task})
 
-    async def drain(self, timeout_s: float) -> None:
+    async def drain(self, timeout_s: float, *, stopping_s: float = _STOPPING_S) -> None:
         """Take no new turns, and wait for those that run; then stop what is left.
 
         Args:
             timeout_s: how long to wait before they are stopped.
+            stopping_s: how long they have to stop; then those who asked are told.
         """
         self._draining = True
         await _settled({*self._tasks.values(), *self._deliveries}, timeout_s)
         for turn in list(self._tasks):
             self.stop(turn)
-        await _settled({*self._tasks.values()}, _STOPPING_S)
+        await _settled({*self._tasks.values()}, stopping_s)
         await self._end()
 
     async def _end(self) -> None:

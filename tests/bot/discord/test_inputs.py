@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,10 @@ def asking(
     return asyncio.create_task(ask())
 
 
+def form_of(inputs: Inputs, ref: str) -> Any:
+    return inputs.form(ref, ANNA).to_dict()["data"]
+
+
 def ref_of(question: Message) -> str:
     found = CustomId.parse(question.button("Answer")["custom_id"])
     assert found is not None and (found.action, found.asker) == ("answer", ANNA)
@@ -69,9 +74,9 @@ async def test_question_names_its_prompt_and_is_answered_in_words(
 async def test_question_is_answered_by_its_form(inputs: Inputs, channel: Channel) -> None:
     cell = asking(inputs, channel, "How many?")
     ref = ref_of(await channel.wait_for(lambda m: "Answer" in m.buttons))
-    form = inputs.form(ref, ANNA).to_dict()
-    assert CustomId.parse(form["data"]["custom_id"]) == CustomId("answer", ANNA, ref, is_form=True)
-    [field] = form["data"]["components"][0]["components"]
+    form = form_of(inputs, ref)
+    assert CustomId.parse(form["custom_id"]) == CustomId("answer", ANNA, ref, is_form=True)
+    [field] = form["components"][0]["components"]
     assert (field["label"], field["custom_id"]) == ("How many?", FIELD)
     assert (field["style"], field["required"]) == (2, False)
     inputs.by_form(ref, ANNA, "two\nlines")
@@ -89,7 +94,7 @@ async def test_secret_is_taken_from_the_form_alone(inputs: Inputs, channel: Chan
     question = await channel.wait_for()
     assert "secret" in question.content
     assert not inputs.by_words(ANNA, int(channel.id), "hunter2"), "it stands in the channel"
-    [field] = inputs.form(ref_of(question), ANNA).to_dict()["data"]["components"][0]["components"]
+    [field] = form_of(inputs, ref_of(question))["components"][0]["components"]
     assert field["style"] == 1
     inputs.by_form(ref_of(question), ANNA, "hunter2")
     assert await cell == "hunter2"
@@ -176,7 +181,7 @@ async def test_any_prompt_can_be_asked(
     cell = asking(inputs, channel, prompt)
     question = await channel.wait_for()
     assert question.content.startswith(said)
-    [field] = inputs.form(ref_of(question), ANNA).to_dict()["data"]["components"][0]["components"]
+    [field] = form_of(inputs, ref_of(question))["components"][0]["components"]
     assert field["label"] == label
     assert inputs.by_words(ANNA, int(channel.id), "x")
     await cell
