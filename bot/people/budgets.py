@@ -51,8 +51,9 @@ class Budgets:
             log.warning("budget counted aside: the database is away")
             while len(self._aside) >= _MOST_REMEMBERED:
                 del self._aside[next(iter(self._aside))]
-            self._aside[key] = amounts
-            totals = amounts
+            # Others may have counted meanwhile.
+            others = self._aside.get(key, {"turns": 0, "tokens": 0})
+            totals = self._aside[key] = {name: others[name] + amounts[name] for name in amounts}
         return totals["turns"], totals["tokens"]
 
     async def spent(self, who: str) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Gate: whether a person may ask now, and how much it may take."""
 
+import asyncio
 import math
 import time
 from collections import OrderedDict, deque
@@ -18,6 +19,8 @@ from bot.settings import BotSettings
 from interpreter import DatabaseUnavailable, Interpreter, SessionLimits
 
 _MINUTE_S = 60.0
+#: How long it is waited for what the database knows of a person: Discord gives a button 3 s.
+_READING_S = 1.0
 _MOST_REMEMBERED = 10_000
 _UNLIMITED = -1
 
@@ -75,15 +78,18 @@ class Gate:
     async def check(self, person: Person) -> LimitRule:
         """Whether a person may use the bot at all; sets their limits, counts nothing.
 
+        While the database is away, what was known last holds. Never takes much longer than a
+        second.
+
         Raises:
             Refusal: they are blocked.
         """
-        if await self.blocks.is_blocked(person.user_id):
+        blocked, rule = await asyncio.gather(self._is_blocked(person.user_id), self._rule(person))
+        if blocked:
             raise Refusal(
                 "You can't use this bot at the moment; please ask its operator if you think "
                 "that is a mistake."
             )
-        rule = await self._rule(person)
         self._service.set_limits(person.user_id, rule.session)
         return rule
 
@@ -160,21 +166,30 @@ class Gate:
             "/run still runs code of your own."
         )
 
-    async def _rule(self, person: Person) -> LimitRule:
-        """What holds for a person; what was known last, while the database is away."""
+    async def _is_blocked(self, user_id: str) -> bool:
         try:
-            rule = await self.rules.of(person)
-        except DatabaseUnavailable:
+            async with asyncio.timeout(_READING_S):
+                return await self.blocks.is_blocked(user_id)
+        except (DatabaseUnavailable, TimeoutError):
+            return self.blocks.was_blocked(user_id)
+
+    async def _rule(self, person: Person) -> LimitRule:
+        try:
+            async with asyncio.timeout(_READING_S):
+                rule = await self.rules.of(person)
+        except (DatabaseUnavailable, TimeoutError):
             return self._known_rules.get(person.user_id, LimitRule())
         self._known_rules[person.user_id] = rule
+        self._known_rules.move_to_end(person.user_id)
         while len(self._known_rules) > _MOST_REMEMBERED:
             self._known_rules.popitem(last=False)
         return rule
 
     async def _model(self, user_id: str) -> str:
         try:
-            return await self._preferences.model(user_id)
-        except DatabaseUnavailable:
+            async with asyncio.timeout(_READING_S):
+                return await self._preferences.model(user_id)
+        except (DatabaseUnavailable, TimeoutError):
             return self._settings.openai_model
 
 

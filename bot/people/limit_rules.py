@@ -8,6 +8,7 @@ from bot.people.person import Person
 from interpreter import RecordStore, SessionLimits
 
 _KIND = "limits"
+_LISTED_AT_ONCE = 1000
 
 Target = Literal["user", "role"]
 
@@ -90,8 +91,9 @@ class LimitRules:
         Raises:
             DatabaseUnavailable: the database can't be used.
         """
-        roles = [await self.get("role", role_id) for role_id in person.role_ids[:100]]
-        return over(await self.get("user", person.user_id), most_generous(roles))
+        rules = dict(await self.list())  # one question to the database, however many roles
+        roles = [rules[key] for role in person.role_ids if (key := f"role:{role}") in rules]
+        return over(rules.get(f"user:{person.user_id}", LimitRule()), most_generous(roles))
 
     async def get(self, target: Target, target_id: str) -> LimitRule:
         """The rule of one user or role; an empty one if there is none.
@@ -114,10 +116,14 @@ class LimitRules:
             await self._records.put(_KIND, key, asdict(rule))
 
     async def list(self) -> tuple[tuple[str, LimitRule], ...]:
-        """All rules with "user:ID" or "role:ID", the latest changed first; at most 1000.
+        """All rules with "user:ID" or "role:ID", the latest changed first.
 
         Raises:
             DatabaseUnavailable: the database can't be used.
         """
-        records = await self._records.list(_KIND, limit=1000)
-        return tuple((record.key, LimitRule.from_value(record.value)) for record in records)
+        found = part = await self._records.list(_KIND, limit=_LISTED_AT_ONCE)
+        while len(part) == _LISTED_AT_ONCE:
+            before = part[-1].updated_at
+            part = await self._records.list(_KIND, limit=_LISTED_AT_ONCE, before=before)
+            found += part
+        return tuple((record.key, LimitRule.from_value(record.value)) for record in found)

@@ -1,5 +1,6 @@
 """What was said is remembered for its user, in its channel, as long and as far as promised."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -61,6 +62,49 @@ async def test_oldest_exchanges_go_whole(conversations: Conversations) -> None:
     assert len(await conversations.load("c", "1")) == 1
 
 
+def only(text: str) -> Exchange:
+    return Exchange((UserMessage(text),))
+
+
+@pytest.mark.parametrize(("more", "kept"), [(-1, 2), (0, 2), (1, 1)])
+async def test_conversation_is_bounded_in_bytes(
+    conversations: Conversations, more: int, kept: int
+) -> None:
+    await conversations.append("c", "1", only("ü" * 100_000))
+    await conversations.append("c", "1", only("x" * (200_000 + more)))
+    assert len(await conversations.load("c", "1")) == kept
+
+
+async def test_exchange_too_large_to_keep_is_no_error(conversations: Conversations) -> None:
+    await conversations.append("c", "1", only("x" * 2_000_000))
+    assert await conversations.load("c", "1") == (only("x" * 2_000_000),)
+    await conversations.append("c", "1", only("x" * 2_000_001))
+    assert await conversations.load("c", "1") == (only("x" * 2_000_000),)
+
+
+async def test_half_a_surrogate_pair_costs_a_character_only(conversations: Conversations) -> None:
+    call = ToolCall("call-\ud800", "execute_python_code", "\udfff")
+    halves = Exchange(
+        (
+            UserMessage("a\ud800"),
+            AssistantMessage("\udc00b", (call,)),
+            ToolResult("call-\ud800", "c\ud800"),
+        )
+    )
+    await conversations.append("c", "1", halves)
+    call = ToolCall("call-?", "execute_python_code", "?")
+    assert await conversations.load("c", "1") == (
+        Exchange((UserMessage("a?"), AssistantMessage("?b", (call,)), ToolResult("call-?", "c?"))),
+    )
+
+
+async def test_exchanges_added_at_once_are_all_kept(conversations: Conversations) -> None:
+    texts = [str(number) for number in range(8)]
+    await asyncio.gather(*(conversations.append("c", "1", only(text)) for text in texts))
+    kept = await conversations.load("c", "1")
+    assert sorted(kept, key=str) == sorted((only(text) for text in texts), key=str)
+
+
 async def test_reset_forgets_here_and_deletion_everywhere(conversations: Conversations) -> None:
     for channel in "cde":
         await conversations.append(channel, "1", exchange("mine"))
@@ -104,6 +148,33 @@ async def test_conversation_goes_on_while_the_database_is_away(
         exchange("two"),
         exchange("three"),
     )
+
+
+async def test_what_was_said_before_the_database_was_away_is_not_lost(
+    conversations: Conversations, records: RecordStore, away: Any
+) -> None:
+    await conversations.append("c", "1", exchange("before"))
+    conversations._records = away
+    await conversations.append("c", "1", exchange("meanwhile"))
+    await conversations.append("c", "1", exchange("again"), replacing=True)
+    conversations._records = records
+    assert await conversations.load("c", "1") == (exchange("before"), exchange("again"))
+    await conversations.append("c", "1", exchange("after"))
+    assert await Conversations(records, kept=timedelta(hours=1)).load("c", "1") == (
+        exchange("before"),
+        exchange("again"),
+        exchange("after"),
+    )
+
+
+async def test_what_was_said_meanwhile_is_deleted_too(
+    conversations: Conversations, records: RecordStore, away: Any
+) -> None:
+    conversations._records = away
+    await conversations.append("c", "1", exchange("mine"))
+    conversations._records = records
+    assert await conversations.clear_user("1") == 1
+    assert await conversations.load("c", "1") == ()
 
 
 async def test_conversation_expires(records: RecordStore) -> None:

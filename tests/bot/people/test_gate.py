@@ -1,5 +1,6 @@
 """Who is let in, how often, and what it takes."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,6 +113,21 @@ async def test_tokens_of_a_day(make_gate: Callable[..., Gate], spent: int, is_le
             await gate.admit(ANNA)
 
 
+@pytest.mark.parametrize(("spent", "is_let_in"), [(999, True), (1000, False), (1001, False)])
+async def test_tokens_of_a_guilds_day(
+    make_gate: Callable[..., Gate], spent: int, is_let_in: bool
+) -> None:
+    gate = make_gate(guild_tokens_per_day=1000)
+    await gate.charge(BERT, Usage(spent, 0))
+    if is_let_in:
+        assert (await gate.admit(ANNA)).tokens == 1
+    else:
+        with pytest.raises(Refusal, match="This server has used up"):
+            await gate.admit(ANNA)
+        assert await gate.budgets.spent("user:1") == (0, 0)
+    await gate.admit(Person(user_id="1", name="anna"))  # a direct message has no guild's budget
+
+
 async def test_no_limit_is_no_limit(make_gate: Callable[..., Gate]) -> None:
     gate = make_gate(
         user_turns_per_day=-1,
@@ -188,6 +204,61 @@ async def test_outage_of_the_database_stops_nobody_but_the_blocked(
     with pytest.raises(Refusal, match="used up"):  # what was asked meanwhile is counted
         await gate.admit(ANNA)
     assert await gate.budgets.spent("user:1") == (2, 0)
+
+
+async def test_blocked_before_an_outage_stays_blocked_though_never_seen(
+    make_gate: Callable[..., Gate], away: Any
+) -> None:
+    await make_gate().blocks.block("2", by="9")
+    gate = make_gate()
+    await gate.admit(ANNA)
+    gate.blocks._records = away
+    with pytest.raises(Refusal, match="can't use"):
+        await gate.admit(BERT)
+
+
+async def test_questions_at_once_during_an_outage_are_all_counted(
+    make_gate: Callable[..., Gate], records: RecordStore, away: Any
+) -> None:
+    budgets = make_gate(away).budgets
+    await asyncio.gather(*(budgets.spend("user:1", turns=1, tokens=10) for _ in range(5)))
+    budgets._records = records
+    assert await budgets.spent("user:1") == (5, 50)
+    assert await budgets.spend("user:1") == (5, 50)
+    assert await records.get("budgets", f"{NOON:%Y-%m-%d} user:1") == {"turns": 5, "tokens": 50}
+
+
+async def test_database_that_does_not_answer_keeps_no_button_waiting(
+    make_gate: Callable[..., Gate], service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            async def wait(*_: Any, **__: Any) -> None:
+                await asyncio.get_running_loop().create_future()
+
+            return wait
+
+    gate = make_gate()
+    await gate.blocks.block("2", by="9")
+    await gate.rules.set("user", "1", LimitRule(max_files=3))
+    await gate.check(ANNA)
+    monkeypatch.setattr("bot.people.gate._READING_S", 0.01)
+    gate.blocks._records = gate.rules._records = Silent()  # type: ignore[assignment]  # a test's
+    assert (await gate.check(ANNA)).max_files == 3
+    with pytest.raises(Refusal, match="can't use"):
+        await gate.check(BERT)
+
+
+async def test_all_rules_are_found_however_many(
+    make_gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.people.limit_rules._LISTED_AT_ONCE", 2)
+    rules = make_gate().rules
+    for number in range(4):
+        await rules.set("role", str(number), LimitRule(max_files=10 - number))
+    assert [key for key, _ in await rules.list()] == ["role:3", "role:2", "role:1", "role:0"]
+    person = Person(user_id="1", name="anna", guild_id="7", role_ids=("0", "3", "7"))
+    assert (await rules.of(person)).max_files == 10
 
 
 async def test_chosen_model_answers_while_it_is_allowed(
