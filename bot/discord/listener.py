@@ -205,9 +205,15 @@ def _mention(bot_id: int) -> re.Pattern[str]:
 
 def _context(replied: Any) -> str:
     """For the model: the message that a question replies to."""
-    text = visible(replied.content or "").strip()[:_REPLIED_TO_CHARS]
-    if not text:
-        return ""
-    quoted = "\n".join(f"> {line}" for line in text.splitlines())
     name = plain_sentence(str(replied.author.display_name)[:50])
-    return f"(This replies to a message by {name}:)\n{quoted}"
+    text = visible(replied.content or "").strip()[:_REPLIED_TO_CHARS]
+    if text:
+        quoted = "\n".join(f"> {line}" for line in text.splitlines())
+        return f"(This replies to a message by {name}:)\n{quoted}"
+    if replied.attachments:
+        return ""
+    return (
+        f"(This replies to a message by {name} that Discord doesn't let the bot read: it would "
+        "have to mention the bot, or the operator to switch on the message content intent. Files "
+        "can be attached to the question itself.)"
+    )
