@@ -20,6 +20,7 @@ from interpreter import CellError, DisplayData, ExecuteResult, Execution, Stored
 #: More words than this many messages hold are sent as a file, with their beginning as a message.
 _MAX_MESSAGES = 6
 _MAX_NAMED = 10
+_REPLACED = "The kernel had to be replaced: its variables are gone, your files are still there."
 _BARE_REPR = re.compile(r"\s*<[^<>\n]*>\s*")
 _PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g)\Z", re.IGNORECASE)
 
@@ -206,7 +207,18 @@ def _failure(cell: Execution, error: CellError | None) -> str:
 def _notes(result: TurnResult, *, spoken: bool, said: str) -> Iterator[str]:
     if result.note and spoken and plain_sentence(result.note) != said:
         yield plain_sentence(result.note)
-    yield from cell_notes(result.cells)
+    forced = _ended_by_force(result.cells)
+    if forced and forced != said:
+        yield forced
+    # What ended the last cell by force says itself whether the variables are gone.
+    yield from (note for note in cell_notes(result.cells) if not (forced and note == _REPLACED))
+
+
+def _ended_by_force(cells: Sequence[Execution]) -> str:
+    """What ended the last cell, if a limit did: models leave that out, or get it wrong."""
+    if cells and cells[-1].status in ("timeout", "died") and cells[-1].message:
+        return plain_sentence(cells[-1].message)
+    return ""
 
 
 def cell_notes(cells: Sequence[Execution]) -> Iterator[str]:
@@ -215,7 +227,7 @@ def cell_notes(cells: Sequence[Execution]) -> Iterator[str]:
     if installed:
         yield f"Installed {plain_sentence(', '.join(list(installed)[:20]))}."
     if any(cell.state_lost for cell in cells):
-        yield "The kernel had to be replaced: its variables are gone, your files are still there."
+        yield _REPLACED
     for skipped in [one for cell in cells for one in cell.skipped][:_MAX_NAMED]:
         yield f"{bold(skipped.name)} was left out: {plain_sentence(skipped.reason)}."
 

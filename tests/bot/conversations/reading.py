@@ -1,7 +1,7 @@
 """Reading what the bot answered."""
 
 from tests.bot.conversations.conftest import Lab
-from tests.discord_double import Interaction, Message
+from tests.discord_double import Channel, Interaction, Message
 
 
 async def answer_to(lab: Lab, use: Interaction) -> Message:
@@ -21,3 +21,17 @@ async def answer_to(lab: Lab, use: Interaction) -> Message:
 async def text_of(lab: Lab, use: Interaction) -> str:
     """What it says."""
     return (await answer_to(lab, use)).content
+
+
+async def said(lab: Lab, words: str, channel: Channel | None = None) -> Message:
+    """The message with these words, once it is there for good: not only progress."""
+    return await (channel or lab.channel).wait_for(
+        lambda m: words in m.content and "Stop" not in m.buttons, timeout_s=20
+    )
+
+
+async def answered(lab: Lab, words: str = "", channel: Channel | None = None) -> Message:
+    """The end of an answer for which something was run, once it is there."""
+    return await (channel or lab.channel).wait_for(
+        lambda m: words in m.content and "Show code" in m.buttons, timeout_s=20
+    )

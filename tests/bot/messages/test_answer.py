@@ -314,6 +314,16 @@ async def test_without_words_a_failure_is_one_line() -> None:
     assert message.content == "The cell was stopped after 300 s."
 
 
+@pytest.mark.parametrize("status", ["timeout", "died"])
+async def test_limit_that_ended_the_last_cell_is_told_whatever_the_model_says(status: str) -> None:
+    told = "The kernel had no memory left. The variables are gone."
+    stopped = cell(status=status, message=told, state_lost=True)
+    (message,) = await composed("Sorry.", stopped)
+    assert message.content == f"Sorry.\n\n-# {told}"
+    (message,) = await composed("Now it is fast.", stopped, cell())
+    assert told not in message.content and "had to be replaced" in message.content
+
+
 async def test_without_anything_there_is_still_a_message() -> None:
     (message,) = await composed("", buttons=(Button("B", "cm:b"),))
     assert message == OutgoingMessage("Done. There is nothing to show.", (), message.buttons)
