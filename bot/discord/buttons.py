@@ -25,6 +25,7 @@ _OLD = "That button no longer does anything; please ask anew."
 class _Action:
     press: Press
     may_press: MayPress
+    also_blocked: bool
 
 
 class Buttons:
@@ -42,7 +43,13 @@ class Buttons:
         self._actions: dict[tuple[str, bool], _Action] = {}
 
     def on(
-        self, action: str, press: Press, *, form: bool = False, may_press: MayPress = "asker"
+        self,
+        action: str,
+        press: Press,
+        *,
+        form: bool = False,
+        may_press: MayPress = "asker",
+        also_blocked: bool = False,
     ) -> None:
         """Say what an action does.
 
@@ -52,9 +59,10 @@ class Buttons:
             form: whether it is a form's.
             may_press: the asker alone, moderators of the channel too, or anybody: then ``press``
                 has to look itself.
+            also_blocked: whether those who are blocked may, too: to have their data deleted.
         """
         assert (action, form) not in self._actions, f"{action} does something already"
-        self._actions[action, form] = _Action(press, may_press)
+        self._actions[action, form] = _Action(press, may_press, also_blocked)
 
     def register(self, client: Any) -> None:
         """Have the library's client send everything here."""
@@ -82,5 +90,6 @@ class Buttons:
             raise Refusal(_NOT_YOURS)
         if action.may_press == "moderators" and not (is_asker or person.is_moderator):
             raise Refusal("That button is for the person who asked, and for moderators.")
-        await self._gate.check(person)
+        if not action.also_blocked:
+            await self._gate.check(person)
         await action.press(ctx, found, person)

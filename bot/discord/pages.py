@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.discord.custom_ids import CustomId
-from bot.outgoing import Button
+from bot.outgoing import MESSAGE_CHARS, Button
+
+#: Room for how many lines are left out.
+_REST_CHARS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,17 @@ def page_of(lines: Sequence[str], number: int, *, size: int) -> Page:
     count = max(1, -(-len(lines) // size))
     number = min(max(number, 0), count - 1)
     return Page(tuple(lines[number * size : (number + 1) * size]), number, count)
+
+
+def as_many_as_fit(lines: Sequence[str], *, most_chars: int = MESSAGE_CHARS) -> str:
+    """Whole lines from the first on, as many as a message takes, and how many more there are."""
+    if len("\n".join(lines)) <= most_chars:
+        return "\n".join(lines)
+    kept: list[str] = []
+    room = most_chars - _REST_CHARS
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    return "\n".join([*kept, f"-# and {len(lines) - len(kept)} more"])

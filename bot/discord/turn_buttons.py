@@ -36,7 +36,7 @@ def register(bot: Bot) -> None:
     bot.buttons.on("notebook", buttons.notebook)
     bot.buttons.on("restart", buttons.restart)
     bot.buttons.on("restartyes", buttons.restart_for_certain)
-    bot.buttons.on("never", buttons.never_mind)
+    bot.buttons.on("never", buttons.never_mind, also_blocked=True)
     bot.buttons.on("answer", buttons.answer)
     bot.buttons.on("answer", buttons.answered, form=True)
     bot.buttons.on("zip", buttons.compressed)

@@ -1,6 +1,7 @@
 """/files: one's own stored files."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from interactions import OptionType, SlashCommand, SlashCommandOption
@@ -12,17 +13,18 @@ from bot.discord.custom_ids import CustomId
 from bot.discord.pages import page_of
 from bot.discord.words import moment
 from bot.errors import Refusal
-from bot.messages import attachment_name, most_file_bytes, plain_sentence
+from bot.messages import attachment_name, most_file_bytes
 from bot.messages.offers import TooLarge, offers
+from bot.messages.plain import bold
 from bot.outgoing import Attachment, Button, OutgoingMessage
 from bot.people.person import Person
 from bot.sizes import size_text
-from interpreter import StoredFile
+from interpreter import StoredFile, StoredFileNotFound
 
 _ON_A_PAGE = 10
 #: Source: Discord's documentation, "Application Command Option Choice".
 _MOST_CHOICES, _CHOICE_CHARS = 25, 100
-_NAME_CHARS = 80
+_NAME_CHARS, _SHOWN_CHARS = 80, 100
 
 
 def register(client: Any, bot: Bot) -> None:
@@ -107,6 +109,7 @@ def register(client: Any, bot: Bot) -> None:
     _ = delete.autocomplete("file")(choices)
 
     async def turn_page(ctx: Any, pressed: CustomId, person: Person) -> None:
+        await ctx.defer(edit_origin=True)
         number = int(pressed.ref) if pressed.ref.isdecimal() else 0
         text, buttons = await _listed(bot, person.user_id, number)
         await replace_origin(ctx, text, buttons=buttons)
@@ -115,7 +118,8 @@ def register(client: Any, bot: Bot) -> None:
         await ctx.defer(edit_origin=True)
         files = await bot.service.files.list(user_id=person.user_id)
         for file in files:
-            await bot.service.files.delete(user_id=person.user_id, file_id=file.file_id)
+            with suppress(StoredFileNotFound):  # gone meanwhile
+                await bot.service.files.delete(user_id=person.user_id, file_id=file.file_id)
         await replace_origin(ctx, f"{len(files)} file{'s' * (len(files) != 1)} deleted.")
 
     bot.buttons.on("files", turn_page)
@@ -139,7 +143,7 @@ async def find_file(bot: Bot, user_id: str, wanted: str) -> StoredFile:
         if word.casefold() == file.filename.casefold():
             return file
     raise Refusal(
-        f"You have no file {plain_sentence(word[:_NAME_CHARS])!r} here; /files list shows yours."
+        f"You have no file {bold(_cut(word, _NAME_CHARS))} here; /files list shows yours."
     )
 
 
@@ -153,12 +157,20 @@ async def _listed(bot: Bot, user_id: str, number: int) -> tuple[str, Sequence[Bu
 
 
 def _line(file: StoredFile) -> str:
+    kind = "" if file.file_type == "unknown" else f"{file.file_type}, "
     origin = "" if file.origin == "upload" else ", made by a cell"
-    return f"- {_named(file)}, {size_text(file.file_size)}{origin}, {_kept(file)}, `{file.file_id}`"
+    facts = f"{kind}{size_text(file.file_size)}{origin}, {_kept(file)}, `{file.file_id}`"
+    return f"- {_named(file)}, {facts}"
 
 
 def _named(file: StoredFile) -> str:
-    return f"**{plain_sentence(file.filename[:_NAME_CHARS])}**"
+    """A file's name, in no more characters than ten of them in one message allow."""
+    name = bold(_cut(file.filename, _NAME_CHARS))
+    return name if len(name) <= _SHOWN_CHARS else bold(_cut(file.filename, _NAME_CHARS // 2))
+
+
+def _cut(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _kept(file: StoredFile) -> str:

@@ -1,5 +1,6 @@
 """/model: which language model answers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from interactions import OptionType, SlashCommandOption, slash_command
@@ -35,7 +36,7 @@ def register(client: Any, bot: Bot) -> None:
         person = await admitted(ctx, bot)
         if not bot.settings.has_model:
             raise Refusal("There is no language model here; /run runs Python without one.")
-        names = ", ".join(f"`{known}`" for known in bot.settings.models)
+        names = _names(bot.settings.models)
         if not name:
             chosen = await bot.preferences.model(person.user_id)
             await say(ctx, f"`{chosen}` answers you. To choose from: {names}.")
@@ -53,3 +54,9 @@ def register(client: Any, bot: Bot) -> None:
         await ctx.send([{"name": name, "value": name} for name in offered])
 
     client.add_interaction(model)
+
+
+def _names(models: Sequence[str]) -> str:
+    shown = [f"`{name}`" for name in models[:_MOST_CHOICES]]
+    more = len(models) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

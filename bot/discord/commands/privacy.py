@@ -16,12 +16,16 @@ _TEXT = """\
 - Your files: {files}, then they are gone.
 - Our conversations: {hours:g} hours after your last question.
 - Your kernel with its variables: while you use it, and {idle} after.
-- Packages you installed, which model you chose, and the code of your last answers, for 7 days.
-- How much you asked today, for the daily limit: 3 days. What admins did to your kernel: a year.
+- Packages you installed, and which model you chose: until you delete all of it below.
+- The code of your last answers, and in which servers you asked: 7 days.
 
-Nobody else can reach your files, variables or conversations here. What you ask, and what code \
-prints, is sent to the language model that the operator of this bot chose. The log has ids and \
-times, and nothing that you wrote."""
+This stays also if you have everything deleted: how much you asked, for the daily limits, 3 days; \
+limits or a block that an admin set for you; what admins did, by ids and times, a year.
+
+Other people can't reach your files, variables or conversations here. An operator of this bot can \
+look at what your variables hold, and each look is written down first. What you ask, and what code \
+prints, is sent to the language model that the operator chose. The log has ids and times, and \
+nothing that you wrote."""
 
 
 def register(client: Any, bot: Bot) -> None:
@@ -61,8 +65,8 @@ def register(client: Any, bot: Bot) -> None:
         await replace_origin(ctx, "Everything of yours is deleted.")
 
     client.add_interaction(privacy)
-    bot.buttons.on("forget", forget)
-    bot.buttons.on("forgetyes", forget_for_certain)
+    bot.buttons.on("forget", forget, also_blocked=True)
+    bot.buttons.on("forgetyes", forget_for_certain, also_blocked=True)
 
 
 def privacy_text(bot: Bot) -> str:

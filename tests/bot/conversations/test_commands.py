@@ -44,13 +44,21 @@ async def test_files_are_listed_in_pages_the_newest_first(lab: Lab) -> None:
     first = await answer_to(lab, use)
     assert first.is_ephemeral
     lines = first.content.splitlines()
-    assert lines[0].startswith("- **f10.csv**, 1 byte") and "<t:" in lines[0]
+    assert lines[0].startswith("- **f10.csv**, csv, 1 byte") and "<t:" in lines[0]
     assert len(lines) == 11 and lines[-1] == "-# Page 1 of 2"
     await lab.anna.press(first, "Next")
     await lab.discord.until(lambda: "f0.csv" in first.content, what="the next page")
     assert first.content.endswith("-# Page 2 of 2")
     await lab.anna.press(first, "Previous")
     await lab.discord.until(lambda: "f10.csv" in first.content, what="the page before")
+
+
+async def test_list_of_long_names_fits_into_a_message(lab: Lab) -> None:
+    for number in range(10):
+        await stored(lab, f"{number}" + "_*" * 60 + ".geojson", b"x" * 1020)
+    text = await text_of(lab, await slash(lab, "files list"))
+    assert len(text.splitlines()) == 10 and len(text) <= 2000
+    assert text.startswith("- **9")
 
 
 async def test_file_is_got_by_name_and_by_what_is_typed(lab: Lab) -> None:
@@ -64,7 +72,7 @@ async def test_file_is_got_by_name_and_by_what_is_typed(lab: Lab) -> None:
     got = await answer_to(lab, await slash(lab, "files get", file="sales.csv"))
     assert [a.content for a in got.attachments] == [b"old"]
     text = await text_of(lab, await slash(lab, "files get", file="@everyone"))
-    assert "You have no file" in text and "/files list" in text
+    assert "You have no file" in text and "@everyone" not in text and "/files list" in text
 
 
 async def test_too_large_file_is_offered_in_parts(lab: Lab) -> None:
@@ -191,7 +199,17 @@ async def test_blocked_user_is_told_so_everywhere(lab: Lab) -> None:
         assert "can't use this bot" in await text_of(lab, await slash(lab, command, **options))
     await lab.channel.post(lab.anna, "hi", mention_bot=True)
     await lab.channel.wait_for(lambda m: "can't use this bot" in m.content and not m.is_ephemeral)
-    assert "Delete everything" in (await answer_to(lab, await slash(lab, "privacy"))).buttons[0]
+
+
+async def test_blocked_user_can_still_have_everything_deleted(lab: Lab) -> None:
+    await stored(lab, "a.csv")
+    await lab.service.records.put("blocks", lab.anna.id, {})
+    asked = await answer_to(lab, await slash(lab, "privacy"))
+    sure = await answer_to(lab, await lab.anna.press(asked, "Delete everything of mine"))
+    await lab.anna.press(sure, "Delete it all")
+    await lab.discord.until(lambda: "is deleted" in sure.content, what="the deletion")
+    assert await lab.service.files.list(user_id=lab.anna.id) == ()
+    assert "can't use this bot" in await text_of(lab, await slash(lab, "files list"))
 
 
 async def test_limits_a_minute_are_told(start_lab: StartLab) -> None:

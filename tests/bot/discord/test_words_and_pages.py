@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image
 
-from bot.discord.commands.admin import kernel_lines, rule_text
+from bot.discord.commands.admin_kernels import kernel_lines
+from bot.discord.commands.admin_limits import rule_text
 from bot.discord.commands.kernel import variables_text
 from bot.discord.commands.run import code_in
 from bot.discord.curves import resource_curve
-from bot.discord.pages import page_of
+from bot.discord.pages import as_many_as_fit, page_of
 from bot.discord.words import span
 from bot.people.limit_rules import LimitRule
 from interpreter import KernelInfo, ResourceSample, Variable
@@ -54,6 +55,21 @@ def test_pages(count: int, number: int, lines: int, pages: int, labels: list[str
     assert (len(page.lines), page.count) == (lines, pages)
     assert [button.label for button in page.buttons("files", "1")] == labels
     assert bool(page.footer) == (pages > 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ([], ""),
+        (["a" * 50, "b" * 49], "a" * 50 + "\n" + "b" * 49),
+        (["a" * 50, "b" * 50], "a" * 50 + "\n-# and 1 more"),
+        (["a" * 30, "b" * 38, "c" * 99, "d"], "a" * 30 + "\n" + "b" * 38 + "\n-# and 2 more"),
+        (["a" * 30, "b" * 39, "c" * 99, "d"], "a" * 30 + "\n-# and 3 more"),
+    ],
+)
+def test_lines_that_do_not_fit_are_counted(lines: list[str], text: str) -> None:
+    assert as_many_as_fit(lines, most_chars=100) == text
+    assert len(text) <= 100
 
 
 @pytest.mark.parametrize(
@@ -140,5 +156,7 @@ def test_kernels_are_aligned_whatever_they_do() -> None:
 
 def test_rules_in_words() -> None:
     assert rule_text(LimitRule()) == "what holds for all"
+    one = LimitRule(max_files=1, turns_per_day=1)
+    assert rule_text(one) == "1 file, 1 question a day"
     rule = LimitRule(cell_timeout_s=1.5, memory_bytes=1 << 30, max_files=3, turns_per_day=-1)
     assert rule_text(rule) == "1.5 s a cell, 1.0 GiB of memory, 3 files, any number of questions"
