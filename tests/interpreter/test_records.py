@@ -101,6 +101,15 @@ async def test_expired_records_are_removed_by_themselves(
         assert await records.get("thing", "kept") == {}
 
 
+async def test_additions_that_make_a_record_at_once_add_up(records: RecordStore) -> None:
+    for number in range(25):
+        key = f"new{number}"
+        adding = (records.add("counts", key, {"turns": 1, "tokens": 0}) for _ in range(4))
+        totals = await asyncio.gather(*adding)
+        assert sorted(total["turns"] for total in totals) == [1, 2, 3, 4]
+        assert await records.get("counts", key) == {"turns": 4, "tokens": 0}
+
+
 async def test_additions_at_once_add_up(records: RecordStore) -> None:
     async def add(count: int) -> None:
         for _ in range(count):
