@@ -20,7 +20,7 @@ from pymongo.errors import (
 )
 
 from interpreter.data_directory import DataDirectoryLock
-from interpreter.embedded_server import EmbeddedServer, refusals_in_words
+from interpreter.embedded_server import EmbeddedServer, keep_server, refusals_in_words
 from interpreter.errors import DatabaseUnavailable
 from interpreter.settings import Settings
 
@@ -47,13 +47,14 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """Connect to the operator's MongoDB, or start the embedded server and connect to that.
 
-    The embedded server lives as long as the ``async with``; what it stores stays.
+    The embedded server lives as long as the ``async with``; what it stores stays. Should it end by
+    itself, it is started again, and the connection finds it.
 
     Args:
         settings: Where the database is, or, without an address, which data directory to keep it in.
         on_progress: Called with a sentence when something takes long enough to be told.
-        on_lost: Called once if the embedded server ends by itself while it is needed. (That a
-            MongoDB of the operator's is gone shows when it is used: it may well come back.)
+        on_lost: Called each time that the embedded server has ended by itself. (That a MongoDB of
+            the operator's is gone shows when it is used.)
 
     Raises:
         DatabaseUnavailable: It can't be reached within about 5 s, refuses us, or did not start.
@@ -91,7 +92,10 @@ def _reason(settings: Settings, error: Exception) -> str:
         detail = "; any of : / ? [ ] @ % in the user name or password must be percent-encoded"
     match error:
         case ConnectionFailure() if settings.mongodb_uri is None:
-            return "its server has ended or no longer answers; restart the service"
+            return (
+                "its server does not answer; it is started again if it has ended, so try again "
+                "in a moment"
+            )
         case ServerSelectionTimeoutError():
             return f"nothing answered within {_CONNECT_TIMEOUT_S:g} s{detail}"
         case TimeoutError():
@@ -181,12 +185,12 @@ async def _embedded(
             password = await asyncio.to_thread(_read_password, directory)
         if password is None:
             password = await _first_start(settings, directory)
-        async with EmbeddedServer.start(directory, require_password=True, on_ended=ended) as server:
-            yield _connect_embedded(settings, server, username=_USER, password=password)
+        async with keep_server(directory, on_ended=ended) as port:
+            yield _connect_embedded(settings, port, username=_USER, password=password)
 
 
-def _connect_embedded(settings: Settings, server: EmbeddedServer, **options: Any) -> Client:
-    uri = f"mongodb://127.0.0.1:{server.port}/"
+def _connect_embedded(settings: Settings, port: int, **options: Any) -> Client:
+    uri = f"mongodb://127.0.0.1:{port}/"
     return _connect(settings, uri, directConnection=True, **options)
 
 
@@ -198,7 +202,7 @@ async def _first_start(settings: Settings, directory: Path) -> str:
     password = secrets.token_urlsafe(24)
     async with (
         EmbeddedServer.start(directory, require_password=False) as server,
-        _connect_embedded(settings, server) as client,
+        _connect_embedded(settings, server.port) as client,
     ):
         try:
             known = await client.admin.command("usersInfo", _USER)

@@ -11,15 +11,17 @@ import shutil
 import signal
 import sys
 import sysconfig
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from interpreter.errors import DatabaseUnavailable
 from interpreter.logs import get_logger
 
-__all__ = ["EmbeddedServer", "find_server", "refusals_in_words"]
+__all__ = ["EmbeddedServer", "find_server", "keep_server", "refusals_in_words"]
 
 log = get_logger(__name__)
 
@@ -32,6 +34,10 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 # It was told to stop when its service died, and loses nothing by being killed.
 _LEFTOVER_TIMEOUT_S = 3.0
+# One that ends by itself is started again after a pause, which doubles each time that it doesn't
+# live for long.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_LONG_LIFE_S = 60.0
 
 _NO_SPACE = "free some space on that disk, or set DATA_DIR to a directory on another one"
 _NO_PERMISSION = "give the user that the service runs as all permissions there"
@@ -65,6 +71,7 @@ class EmbeddedServer:
     Attributes:
         port: Where it listens on 127.0.0.1.
         pid: Its process id.
+        ended: Done when it has ended by itself, with the reason as the end of a sentence.
     """
 
     def __init__(self, directory: Path, process: asyncio.subprocess.Process) -> None:
@@ -74,6 +81,7 @@ class EmbeddedServer:
         self._stopping = False
         self.pid = process.pid
         self.port = 0
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @classmethod
     @asynccontextmanager
@@ -82,7 +90,7 @@ class EmbeddedServer:
         directory: Path,
         *,
         require_password: bool,
-        on_ended: Callable[[str], None] | None = None,
+        port: int = 0,
     ) -> AsyncIterator["EmbeddedServer"]:
         """Run a server until the ``async with`` ends; what it stores stays.
 
@@ -92,18 +100,18 @@ class EmbeddedServer:
         Args:
             directory: Where it keeps everything.
             require_password: Whether clients must log in.
-            on_ended: Called if the server ends by itself, with the reason as the end of a sentence.
+            port: Where to listen on 127.0.0.1; 0 for any free port.
 
         Raises:
             DatabaseUnavailable: It is not installed, or did not start.
         """
         with refusals_in_words(directory):
             await asyncio.to_thread(_prepare, directory)
-            process = await _spawn(directory, require_password=require_password)
+            process = await _spawn(directory, require_password=require_password, port=port)
         server = cls(directory, process)
         listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         reading = asyncio.create_task(server._read_output(listening))
-        watching = asyncio.create_task(server._watch(listening, on_ended))
+        watching = asyncio.create_task(server._watch(listening))
         try:
             with refusals_in_words(directory):
                 _remember(directory / "server.json", process.pid)
@@ -133,9 +141,7 @@ class EmbeddedServer:
                 if found and not listening.done():
                     listening.set_result(int(found[1]))
 
-    async def _watch(
-        self, listening: asyncio.Future[int], on_ended: Callable[[str], None] | None
-    ) -> None:
+    async def _watch(self, listening: asyncio.Future[int]) -> None:
         """Say when and why the server is gone, unless it was told to go."""
         code = await self._process.wait()
         if self._stopping:
@@ -147,10 +153,7 @@ class EmbeddedServer:
             reason = f"it {how} while starting; its last words: {said}"
             listening.set_exception(DatabaseUnavailable(_name(self._directory), reason))
             return
-        reason = f"its server {how}; restart the service to start it again"
-        log.error("database server ended", pid=self.pid, reason=reason)
-        if on_ended is not None:
-            on_ended(reason)
+        self.ended.set_result(f"its server {how}")
 
     async def _stop(self) -> None:
         try:
@@ -165,6 +168,68 @@ class EmbeddedServer:
         await self._process.wait()
         with suppress(OSError):  # Left there it does no harm: the process it tells of is gone.
             (self._directory / "server.json").unlink()
+
+
+@asynccontextmanager
+async def keep_server(directory: Path, *, on_ended: Callable[[str], None]) -> AsyncIterator[int]:
+    """Run a server that lets nobody in without a password; whenever it ends, start it again.
+
+    Always on the same port, so that clients find it again.
+
+    Args:
+        directory: Where it keeps everything; see :meth:`EmbeddedServer.start`.
+        on_ended: Called each time that it has ended by itself, with the reason as the end of a
+            sentence.
+
+    Yields:
+        Where it listens on 127.0.0.1.
+
+    Raises:
+        DatabaseUnavailable: It is not installed, or did not start the first time.
+    """
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    keeping = asyncio.create_task(_keep(directory, listening, on_ended))
+    keeping.add_done_callback(partial(_pass_on, listening))
+    try:
+        yield await listening
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+def _pass_on(listening: asyncio.Future[int], keeping: asyncio.Task[None]) -> None:
+    """Have whoever waits for a first start get what ended the keeping, whatever it was."""
+    if not listening.done() and not keeping.cancelled() and (error := keeping.exception()):
+        listening.set_exception(error)
+
+
+async def _keep(
+    directory: Path, listening: asyncio.Future[int], on_ended: Callable[[str], None]
+) -> None:
+    port, pause_s, ended_at = 0, _FIRST_PAUSE_S, 0.0
+    while True:
+        try:
+            async with EmbeddedServer.start(directory, require_password=True, port=port) as server:
+                began = time.monotonic()
+                port = server.port
+                if listening.done():
+                    away_s = round(began - ended_at, 1)
+                    log.warning("the database server is back", pid=server.pid, away_s=away_s)
+                else:
+                    listening.set_result(port)
+                reason = await server.ended
+        except DatabaseUnavailable as error:
+            if not listening.done():
+                raise
+            log.error("the database server could not be started again", reason=error.reason)
+        else:
+            ended_at = time.monotonic()
+            if ended_at - began > _LONG_LIFE_S:
+                pause_s = _FIRST_PAUSE_S
+            log.error("the database server ended", pid=server.pid, reason=reason)
+            on_ended(f"{reason}; it is being started again")
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def find_server() -> Path | None:
@@ -206,7 +271,9 @@ def _prepare(directory: Path) -> None:
     (directory / "server.toml").touch(mode=0o600)
 
 
-async def _spawn(directory: Path, *, require_password: bool) -> asyncio.subprocess.Process:
+async def _spawn(
+    directory: Path, *, require_password: bool, port: int
+) -> asyncio.subprocess.Process:
     program = find_server()
     if program is None:
         reason = (
@@ -216,7 +283,7 @@ async def _spawn(directory: Path, *, require_password: bool) -> asyncio.subproce
         raise DatabaseUnavailable(_name(directory), reason)
     arguments = [
         *(str(program), "--config", str(directory / "server.toml")),
-        *("--host", "127.0.0.1", "--port", "0"),
+        *("--host", "127.0.0.1", "--port", str(port)),
         *("--storage-path", str(directory / "storage")),
         # An acknowledged write survives a kill -9.
         "--sync-on-commit",

@@ -296,9 +296,10 @@ class RecordStore:
         """Change a record that hasn't expired, or make one, in one step for whoever looks at it.
 
         Measured with the embedded server: a find-and-modify that makes a record while another does
-        gives nothing back although it is done. So the record is made first, without numbers.
+        gives nothing back although it is done. So the record is made first, without numbers, and
+        without an expiry, which may be over already.
         """
-        blank = {"value": {}, "owner": None, "expires_at": _NEVER} | update.get("$set", {})
+        blank = {**update["$set"], "value": {}, "owner": None, "expires_at": _NEVER}
         with self._database_errors():
             for _ in range(_MOST_ROUNDS):
                 now = self._now()

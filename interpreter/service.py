@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
-from interpreter.errors import DatabaseUnavailable, InterpreterError, NoCapacity, SessionClosed
+from interpreter.errors import InterpreterError, NoCapacity, SessionClosed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.cgroup import machine_memory_bytes
@@ -109,9 +109,7 @@ class Interpreter:
             stack.enter_context(DataDirectoryLock(settings.data_dir))
             if host is None:
                 host = await stack.enter_async_context(_local_host(settings, on_progress))
-            database = await stack.enter_async_context(
-                open_database(settings, on_progress, on_lost=_say_database_lost)
-            )
+            database = await stack.enter_async_context(open_database(settings, on_progress))
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
             records = await stack.enter_async_context(RecordStore.open(settings, database=database))
             packages = await stack.enter_async_context(
@@ -289,10 +287,6 @@ class Interpreter:
         for failure in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(failure, BaseException):
                 log.error("a session could not be closed", reason=repr(failure))
-
-
-def _say_database_lost(error: DatabaseUnavailable) -> None:
-    log.error("the database is gone: restart the service", reason=str(error))
 
 
 def _local_host(

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from interpreter.documents import StoredFileDocument, bind
 from interpreter.embedded_server import find_server
 from interpreter.errors import DatabaseUnavailable, DataDirectoryInUse, DataDirectoryUnusable
 from interpreter.settings import Settings
+from tests.service.waiting import until
 
 Database = AsyncDatabase[dict[str, Any]]
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,12 @@ async def until_ended(pid: int) -> None:
     finally:
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def once_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
+    while True:
+        with suppress(PyMongoError):  # the connection of before is broken
+            return await ask()
 
 
 @contextmanager
@@ -201,24 +208,44 @@ async def test_damaged_record_of_a_server_hinders_nobody(embedded: Settings, rec
 
 
 @pytest.mark.usefixtures("sockets_may_be_left")
-async def test_crash_of_the_embedded_server_is_noticed_and_said(embedded: Settings) -> None:
-    lost: asyncio.Future[DatabaseUnavailable] = asyncio.get_running_loop().create_future()
-    async with open_database(embedded, on_lost=lost.set_result) as database:
-        os.kill(server_pid(embedded), signal.SIGKILL)
-        error = await lost
+async def test_embedded_server_that_dies_is_started_again_and_found_again(
+    embedded: Settings,
+) -> None:
+    lost: list[DatabaseUnavailable] = []
+    async with open_database(embedded, on_lost=lost.append) as database:
+        await database["things"].insert_one({"_id": "kept"})
+        for count in (1, 2):
+            pid = server_pid(embedded)
+            os.kill(pid, signal.SIGKILL)
+            await until_ended(pid)
+            assert await once_it_answers(database["things"].find_one) == {"_id": "kept"}
+            assert server_pid(embedded) != pid
+            assert len(lost) == count
+    assert str(lost[0]) == (
+        f"The database embedded in '{embedded.data_dir}/database' is not available: its server "
+        "was killed by SIGKILL; it is being started again."
+    )
+
+
+@pytest.mark.usefixtures("sockets_may_be_left")
+async def test_embedded_server_that_can_not_be_started_again_is_tried_until_it_can(
+    embedded: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_database(embedded) as database:
+        await database["things"].insert_one({"_id": "kept"})
+        pid, record = server_pid(embedded), embedded.data_dir / "database/server.json"
+        record.unlink()
+        record.mkdir()
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: "could not be started again" in caplog.text)
         with pytest.raises(PyMongoError) as raised:
             await database["things"].find_one({})
-    assert str(error) == (
-        f"The database embedded in '{embedded.data_dir}/database' is not available: its server "
-        "was killed by SIGKILL; restart the service to start it again."
-    )
+        record.rmdir()
+        assert await once_it_answers(database["things"].find_one) == {"_id": "kept"}
     said = str(unavailable(embedded, raised.value))
     assert "\n" not in said
     assert "topology" not in said.lower()
-    assert said.endswith("its server has ended or no longer answers; restart the service.")
-    # And the next start finds everything in order.
-    async with open_database(embedded):
-        pass
+    assert said.endswith("it is started again if it has ended, so try again in a moment.")
 
 
 async def test_second_service_on_the_same_embedded_database_is_told(embedded: Settings) -> None:

@@ -138,6 +138,23 @@ async def test_additions_begin_anew_when_the_record_has_expired(
     assert (record.owner, record.expires_at) == (None, None)
 
 
+async def test_addition_that_expires_at_once_counts_for_nobody_else(
+    records: RecordStore,
+) -> None:
+    for _ in range(2):
+        added = await records.add("budget", "42", {"turns": 3}, expires_at=START)
+        assert added == {"turns": 3}
+    assert await records.get("budget", "42") is None
+
+
+async def test_first_additions_of_many_at_once_are_each_answered(records: RecordStore) -> None:
+    for key in ("1", "2", "3"):
+        totals = await asyncio.gather(
+            *(records.add("budget", key, {"turns": 1}) for _ in range(20))
+        )
+        assert sorted(total["turns"] for total in totals) == list(range(1, 21))
+
+
 async def test_addition_keeps_what_else_is_in_the_record(records: RecordStore) -> None:
     await records.put("budget", "42", {"name": "x", "a.b": 1}, owner="42")
     assert await records.add("budget", "42", {"a.b": 2, "new": 5}) == {"a.b": 3, "new": 5}
