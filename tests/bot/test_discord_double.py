@@ -1,9 +1,11 @@
 """The double of Discord: a real interactions.py gets on with it, and every limit is a limit."""
 
 import asyncio
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,21 @@ async def discord() -> AsyncIterator[DiscordDouble]:
         yield double
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A client, and the task that it runs in."""
+
+    client: Client
+    task: "asyncio.Task[None]"
+
+
 @asynccontextmanager
 async def running(
     discord: DiscordDouble,
     monkeypatch: pytest.MonkeyPatch,
     *parts: Any,
     intents: Intents = Intents.DEFAULT,
-) -> AsyncIterator[Client]:
+) -> AsyncIterator["Running"]:
     """A real client with listeners and commands, started and ready."""
     monkeypatch.setattr(Route, "BASE", discord.api_url)
     monkeypatch.setattr(Asset, "BASE", discord.cdn_url)
@@ -71,7 +81,7 @@ async def running(
     try:
         async with asyncio.timeout(10):
             await started.wait()
-        yield client
+        yield Running(client, run)
     finally:
         # Client.stop closes HTTP first, and then goes round in circles for ever.
         await client._connection_state.stop()
@@ -103,7 +113,7 @@ class Raw:
         if files is not None:
             form = aiohttp.FormData()
             for index, (name, content) in enumerate(files.items()):
-                form.add_field(f"files[{index}]", content, filename=name)
+                form.add_field(f"files[{index}]", io.BytesIO(content), filename=name)
             form.add_field("payload_json", json.dumps(payload or {}))
             body["data"] = form
         elif payload is not None:
@@ -217,11 +227,11 @@ ALL = (echo, hello, files_get, asked, said)
 async def test_real_client_starts_registers_commands_and_reads_messages(
     discord: DiscordDouble, channel: Channel, anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(discord, monkeypatch, *ALL) as client:
+    async with running(discord, monkeypatch, *ALL) as bot:
         await discord.ready()
         assert set(discord.commands) == {"hello", "files"}
         assert len(discord.identifies) == 1
-        assert [g.name for g in client.guilds] == ["lab"]
+        assert [g.name for g in bot.client.guilds] == ["lab"]
         await channel.post(anna, "hi", files={"my data.csv": b"1"}, mention_bot=True)
         answer = await channel.wait_for()
         assert answer.content == f"read '{discord.bot.mention} hi' ['my_data.csv']"
@@ -329,8 +339,329 @@ async def test_real_client_resumes_without_losing_a_message(
 async def test_real_client_gives_up_when_a_reconnect_is_refused_once(
     discord: DiscordDouble, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(discord, monkeypatch, *ALL) as client:
+    async with running(discord, monkeypatch, *ALL) as bot:
         discord.faults.refuse_connections(times=1)
         await discord.faults.gateway.close(4000)
-        await discord.until(lambda: client.http.closed is True or not discord.gateway.connected)
-        assert not discord.gateway.connected
+        async with asyncio.timeout(10):
+            await bot.task
+    assert len(discord.identifies) == 1 and not discord.gateway.connected
+
+
+# Limits of messages -----------------------------------------------------------------------------
+
+
+def row(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"type": 1, "components": list(parts)}
+
+
+def button(**changes: Any) -> dict[str, Any]:
+    return {"type": 2, "style": 1, "label": "go", "custom_id": "go"} | changes
+
+
+def buttons(count: int) -> list[dict[str, Any]]:
+    parts = [button(custom_id=f"id{number}") for number in range(count)]
+    return [row(*parts[start : start + 5]) for start in range(0, count, 5)]
+
+
+def menu(count: int, **changes: Any) -> dict[str, Any]:
+    options = [{"label": f"l{n}", "value": f"v{n}"} for n in range(count)]
+    return {"type": 3, "custom_id": "menu", "options": options} | changes
+
+
+def embed(characters: int) -> dict[str, Any]:
+    """One with so many characters, all its parts within their own limits."""
+    title, description = min(characters, 256), min(max(characters - 256, 0), 4096)
+    rest = characters - title - description
+    fields = []
+    while rest > 0:
+        size = min(rest, 1025)
+        fields.append({"name": "n", "value": "v" * (size - 1)})
+        rest -= size
+    return {"title": "t" * title, "description": "d" * description, "fields": fields}
+
+
+def named(**changes: str) -> dict[str, str]:
+    return {"name": "n", "value": "v"} | changes
+
+
+def v2(*parts: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    return {"flags": 1 << 15, "components": list(parts)} | rest
+
+
+def text(content: str = "t") -> dict[str, Any]:
+    return {"type": 10, "content": content}
+
+
+MESSAGES: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
+    "content": (lambda n: {"content": "x" * n}, 2000),
+    "content of wide characters": (lambda n: {"content": "😀" * n}, 2000),
+    "embeds": (lambda n: {"embeds": [{"title": "t"}] * n}, 10),
+    "all of an embed": (lambda n: {"embeds": [embed(n)]}, 6000),
+    "all of two embeds": (lambda n: {"embeds": [embed(3000), embed(n - 3000)]}, 6000),
+    "an embed's title": (lambda n: {"embeds": [{"title": "t" * n}]}, 256),
+    "an embed's description": (lambda n: {"embeds": [{"description": "t" * n}]}, 4096),
+    "an embed's footer": (lambda n: {"embeds": [{"footer": {"text": "t" * n}}]}, 2048),
+    "an embed's fields": (
+        lambda n: {"embeds": [{"fields": [{"name": "n", "value": "v"}] * n}]},
+        25,
+    ),
+    "a field's name": (lambda n: {"embeds": [{"fields": [{"name": "n" * n, "value": "v"}]}]}, 256),
+    "a field's value": (
+        lambda n: {"embeds": [{"fields": [{"name": "n", "value": "v" * n}]}]},
+        1024,
+    ),
+    "rows": (lambda n: {"components": buttons(5 * n)}, 5),
+    "buttons in a row": (
+        lambda n: {"components": [row(*(button(custom_id=str(i)) for i in range(n)))]},
+        5,
+    ),
+    "a button's label": (lambda n: {"components": [row(button(label="l" * n))]}, 80),
+    "a custom_id": (lambda n: {"components": [row(button(custom_id="i" * n))]}, 100),
+    "a menu's options": (lambda n: {"components": [row(menu(n))]}, 25),
+    "components of a new layout": (lambda n: v2(*[text()] * n), 40),
+    "texts of a new layout": (lambda n: v2(text("x" * (n - 1)), text("y")), 4000),
+    "a nonce": (lambda n: {"content": "x", "nonce": "n" * n}, 25),
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+async def test_limits_of_messages_hold_exactly(
+    discord: DiscordDouble, channel: Channel, raw: Raw, what: str
+) -> None:
+    make, limit = MESSAGES[what]
+    path = f"/channels/{channel.id}/messages"
+    assert (await raw("POST", path, make(limit - 1)))[0] == 200
+    assert (await raw("POST", path, make(limit)))[0] == 200
+    assert discord.violations == []
+    with discord.allowing_violations() as seen:
+        status, body = await raw("POST", path, make(limit + 1))
+    assert (status, body["code"]) == (400, 50035) and codes(body) and len(seen) == 1
+    assert len(channel.messages) == 2
+
+
+WRONG_MESSAGES: dict[str, tuple[dict[str, Any], int]] = {
+    "nothing": ({}, 50006),
+    "only blank": ({"content": ""}, 50006),
+    "an unknown key": ({"content": "x", "colour": 1}, 50035),
+    "a button without a custom_id": ({"components": [row(button(custom_id=None))]}, 50035),
+    "a button without a label": ({"components": [row(button(label=None))]}, 50035),
+    "a custom_id twice": ({"components": [row(button()), row(button())]}, 50035),
+    "a link with a custom_id": (
+        {"components": [row(button(style=5, url="https://example.org"))]},
+        50035,
+    ),
+    "a link without a url": ({"components": [row(button(style=5, custom_id=None))]}, 50035),
+    "a button beside a menu": ({"components": [row(button(), menu(1))]}, 50035),
+    "a menu without options": ({"components": [row(menu(0))]}, 50035),
+    "an option's value twice": (
+        {"components": [row(menu(0, options=[{"label": "a", "value": "v"}] * 2))]},
+        50035,
+    ),
+    "a button without its row": ({"components": [button()]}, 50035),
+    "a new component without the flag": ({"components": [text()]}, 50035),
+    "content beside the new layout": (v2(text(), content="x"), 50035),
+    "an embed beside the new layout": (v2(text(), embeds=[{"title": "t"}]), 50035),
+    "a file that isn't there": (v2({"type": 13, "file": {"url": "attachment://a.csv"}}), 50035),
+    "the flag of ephemeral answers": ({"content": "x", "flags": 64}, 50035),
+    "users allowed in both ways": (
+        {"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}},
+        50035,
+    ),
+    "an attachment that didn't come": ({"content": "x", "attachments": [{"id": 0}]}, 50035),
+    "enforce_nonce without a nonce": ({"content": "x", "enforce_nonce": True}, 50035),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_MESSAGES)
+async def test_what_no_bot_should_send_is_refused_and_recorded(
+    discord: DiscordDouble, channel: Channel, raw: Raw, what: str
+) -> None:
+    payload, code = WRONG_MESSAGES[what]
+    with discord.allowing_violations() as seen:
+        status, body = await raw("POST", f"/channels/{channel.id}/messages", payload)
+    assert (status, body["code"]) == (400, code) and len(seen) == 1
+    assert channel.messages == []
+
+
+async def test_a_violation_fails_the_test_at_the_end() -> None:
+    with pytest.raises(AssertionError, match="broke Discord's rules:\nPOST /channels"):
+        async with DiscordDouble.open() as discord, aiohttp.ClientSession() as session:
+            channel = discord.guild().text_channel("data")
+            await Raw(discord, session)("POST", f"/channels/{channel.id}/messages", {})
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+async def test_a_file_may_be_as_large_as_the_guild_allows(
+    discord: DiscordDouble, channel: Channel, raw: Raw, size: int
+) -> None:
+    with discord.allowing_violations() as seen:
+        status, body = await raw(
+            "POST", f"/channels/{channel.id}/messages", {}, files={"a.bin": b"x" * size}
+        )
+    if size > 1000:
+        assert (status, body["code"]) == (413, 40005) and len(seen) == 1
+    else:
+        assert status == 200 and channel.messages[0].files == {"a.bin": b"x" * size}
+
+
+@pytest.mark.parametrize(("boost", "mebibytes"), [(0, 10), (1, 10), (2, 50), (3, 100)])
+def test_boosted_guilds_allow_larger_files(boost: int, mebibytes: int) -> None:
+    discord = DiscordDouble(message_content=False, bot_name="bot")
+    assert discord.guild(boost=boost).attachment_bytes == mebibytes << 20
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+async def test_a_whole_request_may_have_25_mebibytes(
+    discord: DiscordDouble, raw: Raw, over: int
+) -> None:
+    channel = discord.guild("large", boost=2).text_channel("data")
+    payload = b"{}"
+    content = b"x" * ((25 << 20) - len(payload) + over)
+    with discord.allowing_violations():
+        status, _ = await raw(
+            "POST", f"/channels/{channel.id}/messages", {}, files={"a.bin": content}
+        )
+    assert status == (413 if over > 0 else 200)
+
+
+@pytest.mark.parametrize("count", [9, 10, 11])
+async def test_a_message_has_at_most_ten_files(
+    discord: DiscordDouble, channel: Channel, raw: Raw, count: int
+) -> None:
+    files = {f"{number}.txt": b"x" for number in range(count)}
+    with discord.allowing_violations():
+        status, _ = await raw("POST", f"/channels/{channel.id}/messages", {}, files=files)
+    assert status == (400 if count > 10 else 200)
+
+
+@pytest.mark.parametrize("length", [1023, 1024, 1025])
+async def test_alt_text_has_at_most_1024_characters(
+    discord: DiscordDouble, channel: Channel, raw: Raw, length: int
+) -> None:
+    payload = {"attachments": [{"id": "0", "description": "x" * length}]}
+    with discord.allowing_violations():
+        status, _ = await raw(
+            "POST", f"/channels/{channel.id}/messages", payload, files={"a": b"x"}
+        )
+    assert status == (400 if length > 1024 else 200)
+
+
+async def test_files_that_are_not_listed_beside_listed_ones_are_refused(
+    discord: DiscordDouble, channel: Channel, raw: Raw
+) -> None:
+    payload = {"attachments": [{"id": 0, "filename": "a.txt"}]}
+    with discord.allowing_violations() as seen:
+        status, _ = await raw(
+            "POST", f"/channels/{channel.id}/messages", payload, files={"a": b"1", "b": b"2"}
+        )
+    assert status == 400 and "aren't listed" in seen[0]
+
+
+async def test_an_edit_keeps_only_the_attachments_that_it_lists(channel: Channel, raw: Raw) -> None:
+    path = f"/channels/{channel.id}/messages"
+    _, sent = await raw("POST", path, {}, files={"a.txt": b"1", "b.txt": b"2"})
+    message = channel.messages[0]
+    await raw("PATCH", f"{path}/{sent['id']}", {"content": "same"})
+    assert set(message.files) == {"a.txt", "b.txt"}
+    await raw("PATCH", f"{path}/{sent['id']}", {"attachments": [{"id": message.attachments[1].id}]})
+    assert message.files == {"b.txt": b"2"}
+    listed = {"attachments": [{"id": 0, "filename": "c.txt"}]}
+    await raw("PATCH", f"{path}/{sent['id']}", listed, files={"c.txt": b"3"})
+    assert message.files == {"c.txt": b"3"} and len(message.edits) == 3
+
+
+async def test_the_same_nonce_makes_one_message_for_a_few_minutes(
+    discord: DiscordDouble, channel: Channel, raw: Raw
+) -> None:
+    path, payload = f"/channels/{channel.id}/messages", {"content": "x", "nonce": "n1"}
+    _, first = await raw("POST", path, payload | {"enforce_nonce": True})
+    _, again = await raw("POST", path, payload | {"enforce_nonce": True})
+    assert again["id"] == first["id"] and len(channel.messages) == 1
+    await raw("POST", path, payload)
+    assert len(channel.messages) == 2
+    discord.clock.advance(301)
+    await raw("POST", path, payload | {"enforce_nonce": True})
+    assert len(channel.messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("allowed", "pinged"),
+    [
+        (None, {"anna", "bob", "carl", "@everyone"}),
+        ({"parse": []}, set()),
+        ({"parse": [], "replied_user": True}, {"anna"}),
+        ({"parse": ["users"]}, {"anna", "bob"}),
+        ({"parse": ["roles"]}, {"carl"}),
+        ({"parse": ["everyone"]}, {"@everyone"}),
+        ({"users": ["BOB"]}, {"bob"}),
+    ],
+)
+async def test_mentions_ping_only_whom_they_may(
+    channel: Channel,
+    guild: Guild,
+    anna: Person,
+    bob: Person,
+    raw: Raw,
+    allowed: dict[str, Any] | None,
+    pinged: set[str],
+) -> None:
+    role = guild.role("team")
+    guild.member("carl", roles=[role])
+    asked = await channel.post(anna, "?")
+    payload: dict[str, Any] = {
+        "content": f"{anna.mention} {bob.mention} <@&{role.id}> @everyone",
+        "message_reference": {"message_id": asked.id},
+    }
+    if allowed is not None:
+        named = [bob.id if user == "BOB" else user for user in allowed.get("users", [])]
+        payload["allowed_mentions"] = allowed | ({"users": named} if named else {})
+    await raw("POST", f"/channels/{channel.id}/messages", payload)
+    assert channel.messages[-1].pings == pinged
+
+
+async def test_a_reply_to_nothing_is_refused_unless_that_is_fine(
+    discord: DiscordDouble, channel: Channel, raw: Raw
+) -> None:
+    path = f"/channels/{channel.id}/messages"
+    reference = {"message_id": "1"}
+    status, body = await raw("POST", path, {"content": "x", "message_reference": reference})
+    assert status == 400 and codes(body) == {"REPLIES_UNKNOWN_MESSAGE"}
+    reference = {"message_id": "1", "fail_if_not_exists": False}
+    assert (await raw("POST", path, {"content": "x", "message_reference": reference}))[0] == 200
+
+
+async def test_the_bot_does_only_what_it_may(
+    discord: DiscordDouble, channel: Channel, anna: Person, raw: Raw
+) -> None:
+    path = f"/channels/{channel.id}/messages"
+    message = await channel.post(anna, "mine")
+    assert (await raw("PATCH", f"{path}/{message.id}", {"content": "x"}))[1]["code"] == 50005
+    assert (await raw("GET", f"{path}/{int(message.id) + 1}"))[1]["code"] == 10008
+    channel.deny_bot("attach_files")
+    assert (await raw("POST", path, {}, files={"a": b"x"}))[1]["code"] == 50013
+    channel.deny_bot("send_messages")
+    assert (await raw("POST", path, {"content": "x"}))[1]["code"] == 50013
+    channel.deny_bot("view_channel")
+    assert (await raw("POST", path, {"content": "x"}))[1]["code"] == 50001
+    assert (await raw("POST", "/channels/1/messages", {"content": "x"}))[1]["code"] == 10003
+    assert (await raw("GET", "/users/@me", token="wrong"))[0] == 401
+
+
+async def test_threads_start_from_messages_and_are_channels(
+    discord: DiscordDouble, channel: Channel, anna: Person, raw: Raw
+) -> None:
+    message = await channel.post(anna, "?")
+    path = f"/channels/{channel.id}/messages/{message.id}/threads"
+    status, thread = await raw("POST", path, {"name": "x" * 100, "auto_archive_duration": 60})
+    assert status == 201 and thread["id"] == message.id and thread["type"] == 11
+    assert (await raw("POST", f"/channels/{thread['id']}/messages", {"content": "in"}))[0] == 200
+    assert message.thread is channel.threads[0] and message.thread.by_bot[0].content == "in"
+    with discord.allowing_violations() as seen:
+        assert (await raw("POST", path, {"name": "again"}))[1]["code"] == 160004
+        other = await channel.post(anna, "!")
+        path = f"/channels/{channel.id}/messages/{other.id}/threads"
+        assert (await raw("POST", path, {"name": "x" * 101}))[1]["code"] == 50035
+        assert (await raw("POST", path, {"name": ""}))[1]["code"] == 50035
+        wrong = {"name": "x", "auto_archive_duration": 61}
+        assert (await raw("POST", path, wrong))[1]["code"] == 50035
+    assert len(seen) == 4

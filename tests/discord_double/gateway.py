@@ -160,8 +160,7 @@ class Gateway:
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection."""
         if self.faults.take_refusal():
-            assert request.transport is not None
-            request.transport.abort()
+            # No broken connection: aiohttp's client tries those again by itself.
             return web.Response(status=503)
         socket = web.WebSocketResponse(max_msg_size=1 << 20, compress=False)
         await socket.prepare(request)
