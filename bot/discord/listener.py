@@ -18,7 +18,7 @@ from bot.discord.rest import Unanswered
 from bot.discord.threads import Threads
 from bot.discord.turns import Asked
 from bot.discord.uploads import Incoming
-from bot.errors import BotError
+from bot.errors import BotError, Refusal
 from bot.messages import plain_sentence, visible
 from bot.outgoing import OutgoingMessage
 from bot.people.person import Person
@@ -27,6 +27,11 @@ from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
+#: Without the intent for it, Discord tells the content only of what mentions the bot itself.
+_UNREADABLE = (
+    "You mentioned my role, and then Discord doesn't show me what you wrote: mention me, the bot "
+    "of that name."
+)
 _REPLIED_TO_CHARS = 4_000
 _MOST_ATTACHMENTS, _MOST_TITLES = 20, 2_000
 #: What a person wrote; everything else is Discord telling what somebody did.
@@ -80,6 +85,8 @@ class _Messages:
         destination = self._destination(message)
         try:
             await self._bot.gate.check(person)
+            if not message.content and self._mentioned_role(message):
+                raise Refusal(_UNREADABLE)
             await self._ask(message, replied, person, destination, question)
         except (BotError, InterpreterError) as error:
             sentence = report_error(error, where="message", metrics=self._bot.metrics)
@@ -156,16 +163,28 @@ class _Messages:
             return True
         if any(int(user_id) == bot_id for user_id in message._mention_ids):
             return True
-        if _mention(bot_id).search(message.content or ""):
+        if _mention(bot_id).search(message.content or "") or self._mentioned_role(message):
             return True
         if replied is not None and int(replied.author.id) == bot_id and message.content:
             return True
         has_words = bool(message.content or message.attachments)
         return has_words and await self._threads.is_of(message.channel, str(message.author.id))
 
+    def _mentioned_role(self, message: Any) -> int | None:
+        """The bot's own role, if a message mentions that: many take it for the bot."""
+        if not message._mention_roles:
+            return None
+        mentioned = {int(role_id) for role_id in message._mention_roles}
+        roles = getattr(self._client.get_guild(message._guild_id), "roles", ())
+        bot_id = int(self._client.user.id)
+        own = (int(role.id) for role in roles if role._bot_id and int(role._bot_id) == bot_id)
+        return next((role_id for role_id in own if role_id in mentioned), None)
+
     def _question(self, message: Any) -> str:
         """What was asked: without the mention of the bot."""
         text = _mention(int(self._client.user.id)).sub(" ", message.content or "")
+        if role_id := self._mentioned_role(message):
+            text = text.replace(f"<@&{role_id}>", " ")
         return re.sub(r"[ \t]{2,}", " ", text).strip()
 
     def _person(self, message: Any) -> Person:

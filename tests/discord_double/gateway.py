@@ -150,8 +150,13 @@ class Gateway:
             event: its name.
             payload: makes the body, given whether the session reads messages' content.
             guild_id: where it happened.
-            intent: what a session needs to hear of it; 0 for nothing.
+            intent: what a session needs to hear of it; 0 for nothing. The rest is heard only by
+                bots that are there.
         """
+        guild = self._world.guilds.get(guild_id or "")
+        if guild is not None and not guild.has_bot and intent:
+            self._world.changed()
+            return
         for session in self._sessions.values():
             if session.wants(guild_id, intent):
                 session.add(event, payload(session.reads_content))

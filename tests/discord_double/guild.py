@@ -20,13 +20,14 @@ _ATTACHMENT_BYTES = {0: 10 * _MIB, 1: 10 * _MIB, 2: 50 * _MIB, 3: 100 * _MIB}
 
 @dataclass(slots=True, eq=False)
 class Role:
-    """A role; its permissions as a number."""
+    """A role; its permissions as a number; the id of the bot whose own it is, if any."""
 
     id: str
     name: str
     permissions: int
     position: int
     mentionable: bool = False
+    bot_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -67,9 +68,23 @@ class Guild:
         self.add(channel, "CHANNEL_CREATE")
         return channel
 
-    def role(self, name: str, permissions: Permissions = 0, *, mentionable: bool = False) -> Role:
-        """Make a role; call it before the bot starts, since no event tells of it."""
-        made = Role(self.world.new_id(), name, bits(permissions), len(self.roles), mentionable)
+    def role(
+        self,
+        name: str,
+        permissions: Permissions = 0,
+        *,
+        mentionable: bool = False,
+        is_bots: bool = False,
+    ) -> Role:
+        """Make a role, or the bot's own; before the bot starts, since no event tells of it."""
+        made = Role(
+            self.world.new_id(),
+            name,
+            bits(permissions),
+            len(self.roles),
+            mentionable,
+            self.world.bot.id if is_bots else None,
+        )
         self.roles[made.id] = made
         return made
 

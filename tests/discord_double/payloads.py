@@ -59,7 +59,9 @@ def member(person: "Person", guild: "Guild", *, with_user: bool = True) -> dict[
 
 def role(item: "Role") -> dict[str, Any]:
     """A role."""
+    tags = {"tags": {"bot_id": item.bot_id}} if item.bot_id else {}
     return {
+        **tags,
         "id": item.id,
         "name": item.name,
         "color": 0,
@@ -69,7 +71,7 @@ def role(item: "Role") -> dict[str, Any]:
         "unicode_emoji": None,
         "position": item.position,
         "permissions": str(item.permissions),
-        "managed": False,
+        "managed": item.bot_id is not None,
         "mentionable": item.mentionable,
         "flags": 0,
     }
@@ -202,7 +204,7 @@ def message(item: "Message", *, reads_content: bool = True, nested: bool = False
         "tts": False,
         "mention_everyone": "@everyone" in item.pings,
         "mentions": [user(person) for person in item.mentions],
-        "mention_roles": [],
+        "mention_roles": _mentioned_roles(item),
         "attachments": [attachment(a, world.cdn_url, now) for a in item.attachments]
         if readable
         else [],
@@ -237,6 +239,12 @@ def message(item: "Message", *, reads_content: bool = True, nested: bool = False
     if item.thread:
         body["thread"] = channel(item.thread)
     return body
+
+
+def _mentioned_roles(item: "Message") -> list[str]:
+    """Told also where the content is blank; whom a role mentions may not be told by it."""
+    roles = item.channel.guild.roles if item.channel.guild else {}
+    return [role_id for role_id in roles if f"<@&{role_id}>" in item.content]
 
 
 def message_event(item: "Message", *, reads_content: bool) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bot.discord.run import Tempo, run_bot
 from bot.models import open_model
 from bot.settings import BotSettings
 from interpreter import Interpreter, Settings
+from interpreter.embedded_server import EmbeddedServer
 from tests.discord_double import Channel, DiscordDouble, Guild, Person
 from tests.openai_server import OpenAIServer
 
@@ -45,12 +47,49 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("conversations"))
 
 
+class Database:
+    """A MongoDB that isn't the bot's own: it goes away, and comes back, without being asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = AsyncExitStack()
+        self._server: EmbeddedServer | None = None
+        self._port = 0
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self._port}/?directConnection=true"
+
+    async def start(self) -> None:
+        """Start it, on the port and with the data of before."""
+        starting = EmbeddedServer.start(self._directory, require_password=False, port=self._port)
+        self._server = await self._stack.enter_async_context(starting)
+        self._port = self._server.port
+
+    async def die(self) -> None:
+        """Be killed."""
+        assert self._server is not None
+        os.kill(self._server.pid, signal.SIGKILL)
+        await self._stack.aclose()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Interpreter]:
+async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """Where all conversations' records are."""
+    server = Database(tmp_path_factory.mktemp("conversations") / "database")
+    await server.start()
+    yield server
+    await server.die()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(
+    tmp_path_factory: pytest.TempPathFactory, database: Database
+) -> AsyncIterator[Interpreter]:
     """Kernels, files and records for all conversations; users and guilds are new in each."""
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("conversations") / "data",
-        mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
+        mongodb_uri=SecretStr(os.environ.get("TEST_MONGODB_URI") or database.uri),
         cell_timeout_s=20.0,
         interrupt_grace_s=2.0,
         max_file_bytes=1 << 20,
