@@ -209,7 +209,8 @@ class Supervisor:
 def _reason(error: Exception | None) -> str:
     if error is None:
         return "the connection ended"
-    code = getattr(error, "code", None)
+    # aiohttp's errors have a status of HTTP, and a code that warns whoever reads it.
+    code = getattr(error, "status", None) or getattr(error, "code", None)
     name = type(error).__name__
     if isinstance(error, IdentifyRefused):
         return "too many sessions in too short a time"
