@@ -160,6 +160,7 @@ class Progress:
         self._changed = asyncio.Event()
         self._shown = ""
         self._task: asyncio.Task[None] | None = None
+        self._late: asyncio.Future[None] | None = None
         self.sent: SentMessage | None = None
 
     async def __aenter__(self) -> "Progress":
@@ -182,11 +183,19 @@ class Progress:
         self._changed.set()
 
     async def end(self) -> None:
-        """See ``__aexit__``."""
+        """See ``__aexit__``; :meth:`take_back` is for a message that hasn't come by then."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    async def take_back(self) -> None:
+        """Delete the message, if it came only when the turn was over: its answer stands beside."""
+        if self._late is None:
+            return
+        await self._late
+        if self.sent is not None:
+            await self._delivery.delete(self.sent)
 
     async def _keep_up(self) -> None:
         try:
@@ -217,7 +226,10 @@ class Progress:
             await asyncio.shield(showing)
         except asyncio.CancelledError:
             await asyncio.wait({showing}, timeout=_LAST_EDIT_S)
-            showing.cancel()
+            if self.sent is None and not showing.done():
+                self._late = showing  # Discord may have taken it already
+            else:
+                showing.cancel()
             raise
 
     async def _put(self, text: str) -> None:

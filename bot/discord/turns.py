@@ -237,9 +237,9 @@ class Turns:
         try:
             async with progress:
                 messages = await self._answered(turn, progress)
-            self._deliver(turn, messages, progress.sent)
+            self._deliver(turn, messages, progress)
         except asyncio.CancelledError:
-            self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress.sent)
+            self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress)
             raise
         finally:
             del self._tasks[turn]
@@ -311,12 +311,13 @@ class Turns:
         self,
         turn: RunningTurn,
         messages: tuple[OutgoingMessage, ...],
-        replacing: SentMessage | None,
+        progress: Progress,
     ) -> None:
         """Have something delivered; an outage keeps the user's next question waiting no longer."""
-        task = asyncio.create_task(self._delivered(turn, messages, replacing))
-        self._deliveries.add(task)
-        task.add_done_callback(self._deliveries.discard)
+        for delivering in (self._delivered(turn, messages, progress.sent), progress.take_back()):
+            task = asyncio.create_task(delivering)
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
 
     async def _delivered(
         self,

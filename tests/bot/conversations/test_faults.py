@@ -109,7 +109,7 @@ async def test_answer_waits_until_discord_is_back(
     with lab.discord.allowing_violations():
         async with lab.discord.faults.outage():
             go_on()
-            await until(lambda: "turn ended" in caplog.text)
+            await until(lambda: "turn_id=" in caplog.text)
     await delivered(lab)
     await still_answers(lab)
 
@@ -121,6 +121,21 @@ async def test_answer_goes_where_it_can_when_its_message_is_gone(lab: Lab) -> No
     go_on()
     answer = await delivered(lab)
     assert answer is not progress
+
+
+async def test_progress_that_comes_after_its_answer_is_taken_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("bot.discord.progress._LAST_EDIT_S", 0.01)
+    lab.discord.faults.rest(status=503, times=10_000, method="POST", path="/messages")
+    lab.openai.say("Quick.")
+    await lab.channel.post(lab.anna, "quickly", mention_bot=True)
+    await until(lambda: "turn_id=" in caplog.text)
+    lab.discord.faults.clear()
+    answer = await said(lab, "Quick.")
+    await lab.discord.until(lambda: len(lab.channel.all_messages) == 3, what="both messages")
+    await lab.discord.until(lambda: lab.channel.by_bot == [answer], what="one is left")
 
 
 # -- the model -----------------------------------------------------------------------------------

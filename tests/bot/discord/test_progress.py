@@ -262,3 +262,22 @@ async def test_last_edit_never_comes_after_the_end(
         edits,
         requests,
     )
+
+
+@pytest.mark.parametrize("comes", [True, False])
+async def test_first_message_that_comes_after_the_end_is_taken_back(
+    discord: DiscordDouble,
+    delivery: Delivery,
+    channel: Channel,
+    monkeypatch: pytest.MonkeyPatch,
+    comes: bool,
+) -> None:
+    monkeypatch.setattr("bot.discord.progress._LAST_EDIT_S", 0.01)
+    fault = discord.faults.rest(status=503, times=10_000, method="POST", after=comes)
+    async with progress_in(delivery, channel) as progress:
+        await discord.until(lambda: fault.hits)
+    assert progress.sent is None
+    discord.faults.clear()
+    await progress.take_back()
+    assert channel.messages == []
+    assert [message.content for message in channel.all_messages] == ["Thinking…"]
