@@ -32,6 +32,13 @@ SERVICE_LOCK = ROOT / "requirements.lock"
 KERNEL_LOCK = ROOT / "interpreter" / "kernel-requirements.lock"
 KERNEL_LIST = ROOT / "interpreter" / "kernel-requirements.in"
 
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
 # The names others write against. A change here is a change for them: say it in the CHANGELOG.
 PUBLIC_NAMES = (
     "CellError",
@@ -113,12 +120,6 @@ def repository_files() -> list[Path]:
         ignored = {line.strip("/") for line in lines}
         found = [p for p in ROOT.rglob("*") if not ignored & {*p.relative_to(ROOT).parts}]
     return [path for path in found if path.is_file()]
-
-
-def modules(package: str) -> Iterator[tuple[str, Path]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 def imported(path: Path) -> set[str]:
