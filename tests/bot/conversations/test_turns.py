@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from bot.discord import listener
 from tests.bot.conversations.conftest import Lab, StartLab
 from tests.bot.conversations.reading import answer_to, answered, said, text_of
 from tests.discord_double import Channel, DiscordDouble
@@ -78,6 +79,27 @@ async def test_file_larger_than_the_channel_takes_is_offered_and_had_in_other_wa
     with zipfile.ZipFile(io.BytesIO(packed.attachments[0].content)) as archive:
         assert archive.read("above.bin") == content
     assert parts.is_ephemeral and packed.is_ephemeral
+
+
+@pytest.mark.parametrize(("boost", "limit"), [(0, 90_000), (1, 90_000), (2, 100_000), (3, 110_000)])
+async def test_files_of_messages_may_be_as_large_as_the_guilds_boosts_allow(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, boost: int, limit: int
+) -> None:
+    # In true proportions, so many bytes would take too long.
+    monkeypatch.setattr(listener, "_TIER_BYTES", {2: 100_000, 3: 110_000})
+    monkeypatch.setattr(listener, "ATTACHMENT_BYTES", 90_000)
+    guild = lab.discord.guild("boosted", boost=boost, attachment_size_limit=limit)
+    channel = guild.text_channel("c")
+    anna = guild.member("anna")
+    lab.openai.call(
+        f"for size in ({limit - 1}, {limit}, {limit + 1}):\n"
+        "    open(f'{size}.bin', 'wb').write(bytes(size))"
+    )
+    lab.openai.say("Three files.")
+    await channel.post(anna, "make them", mention_bot=True)
+    answer = await answered(lab, "Three files.", channel)
+    assert [a.filename for a in answer.attachments] == [f"{limit - 1}.bin", f"{limit}.bin"]
+    assert f"Send {limit + 1}.bin in parts" in answer.buttons
 
 
 async def test_file_that_discord_finds_too_large_after_all_is_named(lab: Lab) -> None:
