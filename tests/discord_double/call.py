@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from mimetypes import guess_type
 from typing import Any
 
 from aiohttp import BodyPartReader, web
@@ -79,7 +80,8 @@ async def _read_multipart(request: web.Request) -> tuple[Any, dict[str, Upload],
         if name == "payload_json":
             payload = _parse(content)
         elif name.startswith("files[") and name.endswith("]") and name[6:-1].isdecimal():
-            kind = part.headers.get("Content-Type")
+            # Discord goes by the name.
+            kind = guess_type(part.filename or "")[0] or part.headers.get("Content-Type")
             if not part.filename:
                 raise invalid_form(Problem(name, "the file has no name"))
             files[name[6:-1]] = Upload(part.filename, content, kind)

@@ -134,7 +134,15 @@ class Interaction:
     @property
     def is_expired(self) -> bool:
         """Whether its token is no longer good."""
-        return self.world.clock.now() - self.at > TOKEN_LIVES
+        return self.is_over(self.world.clock.now())
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether it can't be acknowledged any more."""
+        return now - self.at > ACKNOWLEDGE_WITHIN
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its token is no longer good, at that time."""
+        return now - self.at > TOKEN_LIVES
 
     @property
     def only_user_installed(self) -> bool:

@@ -15,7 +15,6 @@ from tests.discord_double.errors import (
     invalid_form,
 )
 from tests.discord_double.interaction import (
-    ACKNOWLEDGE_WITHIN,
     AUTOCOMPLETE,
     MODAL_SUBMIT,
     USER_INSTALLED_FOLLOWUPS,
@@ -50,7 +49,7 @@ class InteractionRoutes:
         used = self._world.interactions.get(call.params["interaction_token"])
         if used is None or used.id != call.params["interaction_id"]:
             raise ApiError(*UNKNOWN_INTERACTION)
-        late = self._world.clock.now() - used.at
+        now = self._world.clock.now()
         if used.acknowledged:
             raise _refused(
                 used,
@@ -58,13 +57,16 @@ class InteractionRoutes:
                     400, 40060, "Interaction has already been acknowledged.", is_violation=True
                 ),
             )
-        if late > ACKNOWLEDGE_WITHIN:
+        if used.is_late(now):
             raise _refused(used, ApiError(*UNKNOWN_INTERACTION))
         kind = call.payload.get("type")
+        besides = sorted(set(call.payload) - {"type", "data"})
+        if besides:
+            raise invalid_form(*(Problem(key, "belongs into data, if anywhere") for key in besides))
         _check_kind(used, kind)
         self._answer(used, kind, call)
         used.callback = kind
-        used.acknowledged_after_s = late.total_seconds()
+        used.acknowledged_after_s = (now - used.at).total_seconds()
         self._world.changed()
         if call.query.get("with_response") in ("true", "True", "1"):
             return _callback_response(used)

@@ -24,6 +24,14 @@ from tests.discord_double.world import World
 
 PREFIX = "/api/v10"
 REQUESTS_A_SECOND = 50
+# What has been seen of Discord's buckets for sending and editing messages; they aren't documented.
+BUCKET_REQUESTS, BUCKET_S = 5, 5.0
+_BUCKETS = frozenset(
+    {
+        ("POST", "/channels/{channel_id}/messages"),
+        ("PATCH", "/channels/{channel_id}/messages/{message_id}"),
+    }
+)
 Route: TypeAlias = Callable[[Call], Any]
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,10 +60,17 @@ class Rest:
         requests: all that came, the oldest first.
         invalid: how many were answered with 401, 403 or 429; ten thousand in ten minutes would ban
             the address.
+        second: the clock of rate limits, in seconds.
     """
 
     def __init__(
-        self, world: World, gateway: Gateway, faults: Faults, schemas: RequestSchemas
+        self,
+        world: World,
+        gateway: Gateway,
+        faults: Faults,
+        schemas: RequestSchemas,
+        *,
+        buckets: bool,
     ) -> None:
         """See ``DiscordDouble.open``."""
         self.requests: list[Request] = []
@@ -64,7 +79,9 @@ class Rest:
         self._gateway = gateway
         self._faults = faults
         self._schemas = schemas
+        self.second = time.monotonic
         self._recent: deque[float] = deque()
+        self._buckets: dict[tuple[str, str, str], deque[float]] | None = {} if buckets else None
         self._busy = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -98,7 +115,7 @@ class Rest:
             payload = None
             try:
                 self._authenticate(request, template)
-                limited = self._limit(template)
+                limited = self._limit(template) or self._limit_bucket(request, template)
                 if limited:
                     return self._answer(request, template, None, 429, *limited)
                 call = await read(request, template)
@@ -141,14 +158,19 @@ class Rest:
         """The global limit, which doesn't hold for interactions."""
         if template.startswith(("/interactions/", "/webhooks/")):
             return None
-        now = time.monotonic()
-        while self._recent and self._recent[0] < now - 1:
-            self._recent.popleft()
-        if len(self._recent) >= REQUESTS_A_SECOND:
-            wait = round(1 - (now - self._recent[0]), 3)
-            return _limited(wait, is_global=True, headers=True)
-        self._recent.append(now)
-        return None
+        wait_s = _wait_s(self._recent, self.second(), REQUESTS_A_SECOND, 1.0)
+        return _limited(wait_s, is_global=True, headers=True) if wait_s else None
+
+    def _limit_bucket(
+        self, request: web.Request, template: str
+    ) -> tuple[dict[str, Any], dict[str, str]] | None:
+        """The limit of one kind of request in one channel, if there are such."""
+        if self._buckets is None or (request.method, template) not in _BUCKETS:
+            return None
+        key = (request.method, template, request.match_info["channel_id"])
+        recent = self._buckets.setdefault(key, deque())
+        wait_s = _wait_s(recent, self.second(), BUCKET_REQUESTS, BUCKET_S)
+        return _limited(wait_s, is_global=False, headers=True) if wait_s else None
 
     def _check(self, call: Call) -> None:
         """Hold a request against the OpenAPI document.
@@ -215,6 +237,16 @@ class Rest:
     def _violate(self, what: str) -> None:
         self._world.violations.append(what)
         self._world.changed()
+
+
+def _wait_s(recent: deque[float], now: float, most: int, window_s: float) -> float:
+    """How long a request has to wait; one that needn't is counted."""
+    while recent and recent[0] <= now - window_s:
+        recent.popleft()
+    if len(recent) >= most:
+        return round(window_s - (now - recent[0]), 3) or 0.001
+    recent.append(now)
+    return 0.0
 
 
 def _limited(

@@ -36,7 +36,7 @@ class DiscordDouble:
         gateway: connections and sessions.
     """
 
-    def __init__(self, *, message_content: bool, bot_name: str) -> None:
+    def __init__(self, *, message_content: bool, bot_name: str, buckets: bool = False) -> None:
         """Use :meth:`open`."""
         self.world = World(reads_content=message_content)
         self.token = "MTA2NzE2Mjk0NDY5OTk2.Gd0ubl.3-t0ken-for-the-double-of-discord"
@@ -46,7 +46,8 @@ class DiscordDouble:
         self.world.dispatch = self.gateway.dispatch
         self.world.bot = self._person(bot_name, is_bot=True)
         self.world.owner = self._person("owner")
-        self.rest = Rest(self.world, self.gateway, self.faults, load(document_path()))
+        schemas = load(document_path())
+        self.rest = Rest(self.world, self.gateway, self.faults, schemas, buckets=buckets)
         self.api_url = self.cdn_url = ""
         self._runner: web.AppRunner
         self._site: web.TCPSite
@@ -55,18 +56,24 @@ class DiscordDouble:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, *, message_content: bool = False, bot_name: str = "cellmate"
+        cls,
+        *,
+        message_content: bool = False,
+        bot_name: str = "cellmate",
+        buckets: bool = False,
     ) -> AsyncIterator["DiscordDouble"]:
         """Serve until the context ends.
 
         Args:
             message_content: whether the application has the intent for messages' content.
             bot_name: what the bot is called.
+            buckets: whether a channel takes only five new messages, and five edits, in five
+                seconds; others are answered with 429 and its headers.
 
         Raises:
             AssertionError: at the end: the bot did what no well-written bot does.
         """
-        double = cls(message_content=message_content, bot_name=bot_name)
+        double = cls(message_content=message_content, bot_name=bot_name, buckets=buckets)
         application = web.Application(client_max_size=256 << 20)
         double.rest.add_to(application.router)
         application.router.add_get("/gateway", double.gateway.connect)
