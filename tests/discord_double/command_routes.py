@@ -71,7 +71,7 @@ class CommandRoutes:
         if problems:
             raise invalid_form(*problems)
         self._count_creations(scope, old is None)
-        made = commands.registered(self._world, scope, call.payload, old and old["id"])
+        made = commands.registered(self._world, scope, call.payload, old["id"] if old else None)
         there[made["id"]] = made
         self._world.changed()
         return (200 if old else 201), made

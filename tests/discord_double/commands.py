@@ -269,7 +269,7 @@ def fill(
 
 
 def _assert_value(option: dict[str, Any], value: Any) -> None:
-    kinds = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: (int, float)}
+    kinds: dict[int, Any] = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: (int, float)}
     name = option["name"]
     assert isinstance(value, kinds[option["type"]]), f"{name} can't be {value!r}"
     if option.get("choices"):

@@ -45,7 +45,7 @@ _TAKEN_BESIDES = {
     "MessageAttachmentRequest": _OF_ATTACHMENTS,
 }
 # Every option comes with all that any option can have, as null or empty.
-_EMPTY = {"enum": [None, [], False]}
+_EMPTY: dict[str, Any] = {"enum": [None, [], False]}
 # Messages of all kinds are made in one place, and come with switches that are off.
 _OFF = {"const": False}
 _OF_MESSAGES = {"enforce_nonce": _OFF, "pass_self_into_delete": {}, "tts": _OFF}
