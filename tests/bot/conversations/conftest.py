@@ -57,7 +57,13 @@ class Database:
         self._port = 0
 
     @property
+    def is_used(self) -> bool:
+        """Whether tests run on it, not on one that the developer named."""
+        return "TEST_MONGODB_URI" not in os.environ
+
+    @property
     def uri(self) -> str:
+        """Where it is."""
         return f"mongodb://127.0.0.1:{self._port}/?directConnection=true"
 
     async def start(self) -> None:
@@ -89,7 +95,7 @@ async def service(
     """Kernels, files and records for all conversations; users and guilds are new in each."""
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("conversations") / "data",
-        mongodb_uri=SecretStr(os.environ.get("TEST_MONGODB_URI") or database.uri),
+        mongodb_uri=SecretStr(os.environ.get("TEST_MONGODB_URI", database.uri)),
         cell_timeout_s=20.0,
         interrupt_grace_s=2.0,
         max_file_bytes=1 << 20,

@@ -114,6 +114,17 @@ async def test_answer_waits_until_discord_is_back(
     await still_answers(lab)
 
 
+async def test_file_whose_download_breaks_off_is_told_and_the_question_answered(lab: Lab) -> None:
+    lab.discord.faults.cdn(status=0, times=2, path="a.csv")
+    lab.openai.say("One table.")
+    files = {"a.csv": b"x\n1\n" * 100, "b.csv": b"y\n2\n"}
+    await lab.channel.post(lab.anna, "what is in them?", files=files, mention_bot=True)
+    await said(lab, "a.csv could not be had from Discord (the line broke): please send it again.")
+    await said(lab, "One table.")
+    [kept] = await lab.service.files.list(user_id=lab.anna.id)
+    assert kept.filename == "b.csv"
+
+
 async def test_answer_goes_where_it_can_when_its_message_is_gone(lab: Lab) -> None:
     go_on = await begun(lab)
     progress = await lab.channel.wait_for()
@@ -195,6 +206,8 @@ async def test_what_a_cell_made_is_delivered_when_the_model_fails_after_it(lab: 
 async def test_answer_outlasts_the_database(
     lab: Lab, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if not database.is_used:
+        pytest.skip("the database isn't ours to end")
     go_on = await begun(lab)
     await database.die()
     try:
