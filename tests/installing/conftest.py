@@ -24,6 +24,7 @@ from interpreter.hosts.installing import (
     InstallFailed,
     InstallLimits,
     Layer,
+    Locked,
     PackageInstaller,
 )
 from interpreter.kernel_env import KernelEnvironment, ensure_kernel_environment
@@ -143,6 +144,14 @@ def environment() -> KernelEnvironment:
     return asyncio.run(ensure_kernel_environment(root=Settings().kernel_env_dir))
 
 
+@pytest.fixture(scope="session")
+def installed() -> Iterator[tuple[Path, dict[str, Locked]]]:
+    """By backend, a directory of an installer that has installed once, and what it had locked."""
+    made = Path(tempfile.mkdtemp(prefix="cellmate-installed-"))
+    yield made, {}
+    shutil.rmtree(made)
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory that others may pass through, unlike pytest's own."""
@@ -154,9 +163,13 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(params=["namespaces", "landlock"])
 async def yard(
-    request: pytest.FixtureRequest, environment: KernelEnvironment, directory: Path
+    request: pytest.FixtureRequest,
+    environment: KernelEnvironment,
+    directory: Path,
+    installed: tuple[Path, dict[str, Locked]],
 ) -> AsyncIterator[Yard]:
     """A yard, looked over after the test."""
+    before_us, locked = installed[0] / request.param, installed[1]
     outside = directory / "outside"
     (outside / "deep").mkdir(parents=True)
     (outside / "canary").write_text("sings")
@@ -165,8 +178,16 @@ async def yard(
         index.add(_FINE, _EARLIER)
         yard = Yard(request.param, environment, index, stranger, directory / "packages", outside)
         try:
-            await yard.reopen()
-            yard.earlier = await yard.install("earlier")
+            if request.param not in locked:
+                installer = await yard.reopen()
+                locked[request.param] = await installer.resolve(["earlier"])
+                await installer.build(locked[request.param])
+                await yard.close()
+                shutil.rmtree(yard.root / "cache")
+                yard.root.rename(before_us)
+            shutil.copytree(before_us, yard.root, symlinks=True)
+            installer = await yard.reopen()
+            yard.earlier = await installer.build(locked[request.param])
             before = contents(yard.earlier.path), contents(outside), sorted(os.listdir(directory))
             yield yard
             await yard.nothing_left()

@@ -24,33 +24,39 @@ def sound(name: str = "sound") -> Release:
 
 # What is asked for ----------------------------------------------------------------------------
 
-# These are about the index and the proxy before it, which no backend changes.
+# These are about what is asked for, what the index says, the proxy before it, and what is made of
+# the stage: our own code and uv's answers, which no backend changes.
 _ONE_BACKEND = pytest.mark.parametrize("yard", ["namespaces"], indirect=True)
 
 
+@_ONE_BACKEND
 async def test_package_that_is_not_there(yard: Yard) -> None:
     failed = await yard.failure("missing")
     assert (failed.kind, failed.subject) == ("not_found", "missing")
 
 
+@_ONE_BACKEND
 async def test_dependency_that_is_not_there(yard: Yard) -> None:
     yard.index.add(make_wheel("needy", requires=["missing"]))
     failed = await yard.failure("needy")
     assert (failed.kind, failed.subject) == ("not_found", "missing")
 
 
+@_ONE_BACKEND
 async def test_version_that_is_not_there(yard: Yard) -> None:
     yard.index.add(sound())
     failed = await yard.failure("sound>=99")
     assert (failed.kind, failed.subject) == ("no_version", "sound")
 
 
+@_ONE_BACKEND
 async def test_all_versions_are_yanked(yard: Yard) -> None:
     yard.index.add(sound(), yanked="it eats files")
     failed = await yard.failure("sound")
     assert (failed.kind, failed.subject) == ("no_version", "sound")
 
 
+@_ONE_BACKEND
 async def test_yanked_version_is_passed_over(yard: Yard) -> None:
     yard.index.add(make_wheel("sound", "1.0"))
     yard.index.add(make_wheel("sound", "2.0"), yanked="it eats files")
@@ -66,12 +72,14 @@ async def test_source_distribution_is_never_run(yard: Yard) -> None:
     assert yard.index.requests["GET /files/source-1.0.tar.gz"] == 0
 
 
+@_ONE_BACKEND
 async def test_newer_version_that_has_only_source_is_passed_over(yard: Yard) -> None:
     yard.index.add(make_wheel("sound", "1.0"), make_sdist("sound", "2.0"))
     locked = await yard.installer.resolve(["sound"])
     assert locked.packages == (("sound", "1.0"),)
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize(
     "tag",
     [
@@ -87,6 +95,7 @@ async def test_wheels_only_for_others(yard: Yard, tag: str) -> None:
     assert (failed.kind, failed.subject) == ("no_wheel", "elsewhere")
 
 
+@_ONE_BACKEND
 async def test_package_for_a_newer_python(yard: Yard) -> None:
     yard.index.add(make_wheel("future", requires_python=">=4"))
     failed = await yard.failure("future")
@@ -94,6 +103,7 @@ async def test_package_for_a_newer_python(yard: Yard) -> None:
     assert failed.subject == "future"
 
 
+@_ONE_BACKEND
 async def test_conflict_with_the_core_names_it(yard: Yard) -> None:
     yard.index.add(make_wheel("backward", requires=["numpy<1"]))
     failed = await yard.failure("backward")
@@ -102,6 +112,7 @@ async def test_conflict_with_the_core_names_it(yard: Yard) -> None:
     assert yard.installer.core()["numpy"] in failed.detail
 
 
+@_ONE_BACKEND
 async def test_core_package_of_another_version(yard: Yard) -> None:
     failed = await yard.failure("numpy<1")
     assert failed.kind == "conflict"
@@ -118,6 +129,7 @@ async def test_core_is_not_downloaded(yard: Yard) -> None:
     ]
 
 
+@_ONE_BACKEND
 async def test_two_wishes_that_exclude_each_other(yard: Yard) -> None:
     yard.index.add(make_wheel("base", "1.0"), make_wheel("base", "2.0"))
     yard.index.add(
@@ -126,6 +138,7 @@ async def test_two_wishes_that_exclude_each_other(yard: Yard) -> None:
     assert (await yard.failure("left", "right")).kind == "conflict"
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize(
     "requirement",
     [
@@ -160,6 +173,7 @@ async def test_requirement_that_is_none(yard: Yard, requirement: str) -> None:
     assert str(yard.outside) not in failed.detail or str(yard.outside) in asked
 
 
+@_ONE_BACKEND
 async def test_requirement_with_extras_and_markers(yard: Yard) -> None:
     yard.index.add(make_wheel("more"))
     yard.index.add(make_wheel("rich", extras=["all"], requires=["more; extra == 'all'"]))
@@ -168,6 +182,7 @@ async def test_requirement_with_extras_and_markers(yard: Yard) -> None:
     assert both.packages == (("more", "1.0"), ("rich", "1.0"))
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize(
     "text", ["fine==1.0\n", "--index-url {stranger}\nfine==1.0\n", "nonsense !!"]
 )
@@ -211,6 +226,7 @@ async def test_nobody_listens(yard: Yard) -> None:
     assert (await yard.failure("sound")).kind == "unreachable"
 
 
+@_ONE_BACKEND
 async def test_index_that_wants_a_password(yard: Yard) -> None:
     yard.index.add(sound())
     yard.index.password = "user:planted-5e1f"
@@ -273,12 +289,14 @@ async def test_file_is_there_at_the_second_try(yard: Yard) -> None:
     assert (await yard.install("sound")).modules == ("sound",)
 
 
+@_ONE_BACKEND
 async def test_file_has_another_hash(yard: Yard) -> None:
     yard.index.add(sound(), hash="0" * 64)
     failed = await yard.failure("sound")
     assert (failed.kind, failed.subject) == ("hash", "sound")
 
 
+@_ONE_BACKEND
 async def test_file_was_replaced_after_it_was_locked(yard: Yard) -> None:
     yard.index.add(sound())
     locked = await yard.installer.resolve(["sound"])
@@ -288,6 +306,7 @@ async def test_file_was_replaced_after_it_was_locked(yard: Yard) -> None:
     assert (caught.value.kind, caught.value.subject) == ("hash", "sound")
 
 
+@_ONE_BACKEND
 async def test_file_without_a_hash_is_hashed_before_it_is_locked(yard: Yard) -> None:
     release = sound()
     yard.index.add(release, hash="none")
@@ -295,11 +314,13 @@ async def test_file_without_a_hash_is_hashed_before_it_is_locked(yard: Yard) -> 
     assert f"sha256:{release.sha256}" in locked.text
 
 
+@_ONE_BACKEND
 async def test_file_that_is_no_zip(yard: Yard) -> None:
     yard.index.add(Release("sound-1.0-py3-none-any.whl", b"<html>sign in</html>", b""))
     assert (await yard.failure("sound")).kind == "unsafe"
 
 
+@_ONE_BACKEND
 async def test_metadata_beside_the_file_lies(yard: Yard) -> None:
     wheel = make_wheel("sound", requires=["missing"])
     told = make_wheel("sound").metadata
@@ -461,6 +482,7 @@ HARMLESS: dict[str, Callable[[], Release]] = {
 }
 
 
+@_ONE_BACKEND
 @pytest.mark.parametrize("name", UNSAFE)
 async def test_wheel_that_brings_what_it_may_not_is_refused(yard: Yard, name: str) -> None:
     yard.index.add(UNSAFE[name]())
@@ -526,6 +548,7 @@ async def test_files_and_bytes_at_the_limit(yard: Yard) -> None:
 # Many at once, and giving up ------------------------------------------------------------------
 
 
+@_ONE_BACKEND
 async def test_ten_at_once_download_each_file_once(yard: Yard) -> None:
     wheels = [sound("one"), sound("two")]
     wheels.append(make_wheel("both", requires=["one", "two"]))
@@ -537,6 +560,7 @@ async def test_ten_at_once_download_each_file_once(yard: Yard) -> None:
     assert yard.index.requests["GET /simple/both/"] <= 3
 
 
+@_ONE_BACKEND
 async def test_a_set_that_was_built_is_not_built_again(yard: Yard) -> None:
     yard.index.add(sound())
     first = await yard.install("sound")
@@ -545,6 +569,7 @@ async def test_a_set_that_was_built_is_not_built_again(yard: Yard) -> None:
     assert not yard.index.requests
 
 
+@_ONE_BACKEND
 async def test_two_sets_at_once(yard: Yard) -> None:
     shared, left, right = sound("shared"), sound("left"), sound("right")
     yard.index.add(shared, left, right)
@@ -557,6 +582,7 @@ async def test_two_sets_at_once(yard: Yard) -> None:
     assert yard.index.downloads(shared) == 1
 
 
+@_ONE_BACKEND
 async def test_failure_of_one_leaves_others_alone(yard: Yard) -> None:
     yard.index.add(sound(), UNSAFE["numpy"](), make_wheel("broken"))
     yard.index.add(make_wheel("broken"), fault="error")
@@ -614,6 +640,7 @@ async def test_closed_while_it_downloads(yard: Yard) -> None:
         await installing
 
 
+@_ONE_BACKEND
 async def test_stage_that_was_left_is_removed(yard: Yard) -> None:
     left = yard.root / "stage" / "left"
     (left / "deep").mkdir(parents=True)
@@ -625,6 +652,7 @@ async def test_stage_that_was_left_is_removed(yard: Yard) -> None:
 # Making room ----------------------------------------------------------------------------------
 
 
+@_ONE_BACKEND
 async def test_oldest_unused_layers_are_pruned(yard: Yard) -> None:
     names = [f"layer{number}" for number in range(5)]
     yard.index.add(*(make_wheel(name) for name in names))
@@ -636,6 +664,7 @@ async def test_oldest_unused_layers_are_pruned(yard: Yard) -> None:
     assert (await yard.install(names[1])).modules == (names[1],)
 
 
+@_ONE_BACKEND
 async def test_full_cache_is_pruned_and_layers_in_use_stay(yard: Yard) -> None:
     yard.index.add(*(sound(f"big{number}") for number in range(4)))
     layers = [await yard.install(f"big{number}") for number in range(4)]
