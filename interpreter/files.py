@@ -407,7 +407,8 @@ class FileStore:
         check_user_id(user_id)
         async with self._lock(user_id):
             with self._database_errors():
-                records = await self._records.find({"user_id": user_id}).to_list()
+                found = self._records.find({"user_id": user_id}).sort(*_OLDEST_FIRST)
+                records = await found.to_list()
                 count = await self._remove_all(records)
             try:
                 entries = await asyncio.to_thread(self._files.entries, user_id)

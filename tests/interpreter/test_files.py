@@ -1071,3 +1071,73 @@ async def test_follower_that_fails_hinders_nobody(store: FileStore) -> None:
     store.subscribe(lambda event: told.append(event.kind))
     await save(store)
     assert told == ["saved"]
+
+
+# --- a user's own cap, and all of a user's files ----------------------------------------------
+
+
+async def save_some(store: FileStore, *filenames: str) -> None:
+    for filename in filenames:
+        await store.save(user_id="1", filename=filename, source=filename.encode())
+
+
+async def test_own_cap_holds_from_the_next_save_and_for_this_user_only(
+    open_store: Opener,
+) -> None:
+    async with open_store(max_files_per_user=2) as store:
+        store.set_max_files(user_id="1", max_files=3)
+        await save_some(store, "a", "b", "c")
+        assert await names(store, "1") == ["a", "b", "c"]
+        await save_some(store, "d")
+        assert await names(store, "1") == ["b", "c", "d"]
+        for name in ("a", "b", "c"):
+            await store.save(user_id="2", filename=name, source=b"")
+        assert await names(store, "2") == ["b", "c"]
+        store.set_max_files(user_id="1", max_files=1)
+        await save_some(store, "e")
+        assert await names(store, "1") == ["e"]
+        store.set_max_files(user_id="1", max_files=None)
+        await save_some(store, "f", "g")
+        assert await names(store, "1") == ["f", "g"]
+
+
+async def test_store_opened_again_takes_no_files_of_a_user_with_a_higher_cap(
+    open_store: Opener,
+) -> None:
+    async with open_store(max_files_per_user=2) as store:
+        store.set_max_files(user_id="1", max_files=4)
+        await save_some(store, "a", "b", "c", "d")
+    async with open_store(max_files_per_user=2) as store:
+        assert await names(store, "1") == ["a", "b", "c", "d"]
+        await save_some(store, "e")
+        assert await names(store, "1") == ["b", "c", "d", "e"]
+    async with open_store(max_files_per_user=2) as store:
+        (oldest, *_) = await store.list(user_id="1")
+        await store.touch(user_id="1", file_id=oldest.file_id)
+        assert await names(store, "1") == ["c", "d", "e", "b"]
+        store.set_max_files(user_id="1", max_files=None)
+        assert (await store.clean_up()).evicted == 2
+        assert await names(store, "1") == ["e", "b"]
+
+
+async def test_all_files_of_a_user_go_with_their_bytes_and_are_told(
+    open_store: Opener, settings: Settings
+) -> None:
+    events: list[FileEvent] = []
+    async with open_store() as store:
+        await save_some(store, "a.csv", "b")
+        kept = await store.save(user_id="2", filename="a.csv", source=b"other's")
+        directory = settings.data_dir / "user_files/1"
+        (directory / "22222222222a.csv").write_text("left over, without a record")
+        (directory / ".22222222222b.part").write_text("left over")
+        store.subscribe(events.append)
+        assert await store.delete_all(user_id="1") == 2
+        assert not directory.exists()
+        assert kept.file_path.exists()
+        assert [(event.kind, event.file.filename) for event in events] == [
+            ("deleted", "a.csv"),
+            ("deleted", "b"),
+        ]
+        assert await store.delete_all(user_id="1") == 0
+        with pytest.raises(InvalidName):
+            await store.delete_all(user_id="../2")
