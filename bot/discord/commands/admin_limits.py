@@ -45,7 +45,7 @@ def commands(admin: SlashCommand, bot: Bot) -> Sequence[Any]:
         options=[
             *whose(),
             number("seconds", "How long a cell may run", 1, 86_400),
-            number("memory_mb", "How much memory a kernel may use", 64, 1_048_576),
+            number("memory_mb", "How much memory a kernel may use", 128, 1_048_576),
             number("files", "How many files may be kept", 1, 1000),
             number("turns", "How many questions a day; -1 for no limit", -1, 1_000_000),
         ],
