@@ -17,6 +17,7 @@ from interactions.api.http.route import Route
 from interactions.client.errors import HTTPException
 from interactions.models.discord.asset import Asset
 
+from bot.discord.addresses import api_addresses
 from bot.discord.connection import PAUSES, Connection, Pauses
 from bot.discord.identifies import Identifies
 from bot.discord.rest import DiscordHTTP
@@ -120,8 +121,10 @@ def make_client(
         contexts: what requests become, in place of the library's classes: by the names of the
             library's options.
     """
+    addresses: tuple[str, ...] = ()
     if settings.discord_api_url is not None:
-        Route.BASE = settings.discord_api_url
+        addresses = api_addresses(settings.discord_api_url)
+        Route.BASE = addresses[0]
     if settings.discord_cdn_url is not None:
         Asset.BASE = settings.discord_cdn_url
     options: dict[str, Any] = {
@@ -140,7 +143,7 @@ def make_client(
         client = _ManyConnections(**options)
     else:
         client = _ManyConnections(**options, total_shards=settings.discord_shards)
-    client.http = DiscordHTTP(logger=client.logger)
+    client.http = DiscordHTTP(logger=client.logger, addresses=addresses)
     client.use(identifies, pauses)
     return client
 

@@ -15,6 +15,8 @@ from interactions.api.gateway.state import ConnectionState
 from interactions.client.errors import WebSocketClosed
 from interactions.models.discord.enums import WebSocketOPCode
 
+from bot.discord.addresses import gateway_address
+from bot.discord.gaps import fill_event
 from bot.discord.identifies import Identifies, IdentifyRefused
 from bot.errors import BotError
 from interpreter.logs import get_logger
@@ -34,6 +36,8 @@ _FATAL_CODES = {
     "MESSAGE_CONTENT_INTENT=false.",
 }
 _MOST_TRIES_TO_RESUME = 5
+_KNOWN_OPCODES = frozenset(int(opcode) for opcode in WebSocketOPCode)
+_IN_CHANNELS = frozenset({"MESSAGE_CREATE", "MESSAGE_UPDATE"})
 
 
 class CannotConnect(BotError):
@@ -108,6 +112,9 @@ class _Gateway(GatewayClient):
             await super().reconnect(resume=resume, code=code, url=url)
 
     async def dispatch_opcode(self, data: Any, op: Any) -> None:
+        if op not in _KNOWN_OPCODES:
+            log.info("opcode unknown", shard=self.shard[0], opcode=str(op)[:20])
+            return
         if op != WebSocketOPCode.INVALIDATE_SESSION:
             await super().dispatch_opcode(data, op)
             return
@@ -120,9 +127,25 @@ class _Gateway(GatewayClient):
             await self.reconnect()
 
     async def dispatch_event(self, data: Any, seq: Any, event: Any) -> None:
+        if not isinstance(data, dict) or not isinstance(event, str):
+            return
+        self._fill(event, data)
         await super().dispatch_event(data, seq, event)
+        if event == "READY":
+            self.ws_resume_url = gateway_address(data["resume_gateway_url"])
         if event in ("READY", "RESUMED"):
             self._connection.went_up()
+
+    def _fill(self, event: str, data: dict[str, Any]) -> None:
+        """Fill in what other servers than Discord leave out."""
+        fill_event(event, data)
+        if event == "READY" and not data.get("resume_gateway_url"):
+            data["resume_gateway_url"] = self._connection.server_url
+        if event in _IN_CHANNELS and "guild_id" not in data and data.get("channel_id"):
+            channel = self._connection.client.get_channel(data["channel_id"])
+            guild_id = getattr(channel, "_guild_id", None)
+            if guild_id:
+                data["guild_id"] = str(guild_id)
 
     def resumable(self) -> _Session | None:
         """What another connection needs to go on with its session."""
@@ -156,6 +179,7 @@ class Connection(ConnectionState):
     Attributes:
         identifies: how often a session may be asked for.
         pauses: how long things may take.
+        server_url: where a new session is asked for.
         session: the one to go on with; None for a new one.
         is_stopping: whether it is to end for good.
         is_up: whether there is a session that goes on.
@@ -174,6 +198,7 @@ class Connection(ConnectionState):
         """Not connected yet."""
         super().__init__(client, client.intents, shard_id)
         self.gateway = None
+        self.server_url = ""
         self.identifies = identifies
         self.pauses = pauses
         self.session: _Session | None = None
@@ -191,7 +216,7 @@ class Connection(ConnectionState):
             IdentifyRefused: it is too early for another session.
             Exception: whatever it was that ended it.
         """
-        self.gateway_url = await self.client.http.get_gateway()
+        self.gateway_url = self.server_url = await self.client.http.get_gateway()
         if self.session is not None:
             self._tries_to_resume += 1
             if self._tries_to_resume > _MOST_TRIES_TO_RESUME:

@@ -10,12 +10,13 @@ from bot.discord.destinations import (
     DeliveryFailed,
     DeliveryLate,
     Destination,
+    FilesLate,
     InteractionRef,
     SentMessage,
 )
 from bot.discord.metrics import Metrics
 from bot.discord.outbox import Outbox
-from bot.discord.posting import BACKOFF, Backoff, Post
+from bot.discord.posting import BACKOFF, Backoff, Post, without_files
 from bot.discord.rest import DiscordHTTP
 from bot.outgoing import OutgoingMessage
 from interpreter import RecordStore
@@ -73,12 +74,17 @@ class Delivery:
         return self._outbox.waiting
 
     async def send(self, to: Destination, message: OutgoingMessage) -> SentMessage:
-        """Send a message; tries for some minutes.
+        """Send a message; tries for some minutes. Where Discord can't take files just now, they are
+        named instead.
 
         Raises:
             DeliveryFailed: it is certain that it can't be, or it wasn't in time.
         """
-        return await self._post.send(to, message, nonce=token_hex(8), patience_s=_PATIENCE_S)
+        try:
+            return await self._post.send(to, message, nonce=token_hex(8), patience_s=_PATIENCE_S)
+        except FilesLate:
+            words = without_files(message, "Discord can't take files just now, ask again later")
+            return await self._post.send(to, words, nonce=token_hex(8), patience_s=_PATIENCE_S)
 
     async def edit(
         self,

@@ -22,6 +22,10 @@ class DeliveryLate(DeliveryFailed):
     """A message wasn't delivered in the time there was; it may be later on."""
 
 
+class FilesLate(DeliveryLate):
+    """A message wasn't delivered as Discord can't take its files just now; its words it may."""
+
+
 @dataclass(frozen=True, slots=True)
 class InteractionRef:
     """An interaction that a message answers.

@@ -73,6 +73,8 @@ class _Messages:
         author = message.author
         if author is None or author.bot or message.webhook_id is not None:
             return
+        if int(author.id) == int(self._client.user.id):  # other servers don't say that it's a bot
+            return
         if message.type not in _WRITTEN:
             return
         replied = await self._replied_to(message)

@@ -22,11 +22,12 @@ from bot.discord.destinations import (
     DeliveryFailed,
     DeliveryLate,
     Destination,
+    FilesLate,
     InteractionRef,
     SentMessage,
 )
 from bot.discord.metrics import Metrics
-from bot.discord.posting import Post
+from bot.discord.posting import Post, without_files
 from bot.outgoing import MESSAGE_CHARS, Attachment, Button, OutgoingMessage
 from interpreter import DatabaseUnavailable, InvalidRecord, RecordStore
 from interpreter.logs import get_logger
@@ -219,6 +220,28 @@ class Outbox:
         return tuple(entry.sent)
 
     async def _carry_next(self, entry: _Entry) -> None:
+        try:
+            await self._send_next(entry)
+        except FilesLate:
+            await self._let_words_go_first(entry)
+
+    async def _let_words_go_first(self, entry: _Entry) -> None:
+        """Take the next message's files out of it: they follow by themselves."""
+        number = entry.done
+        message = entry.messages[number]
+        log.warning("files delayed", delivery=entry.id, count=len(message.attachments))
+        alone = replace(message, content="", buttons=())
+        files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (alone,), None, self._now())
+        directory = self._directory / files.id
+        files.messages = await asyncio.to_thread(_spooled, files.messages, directory)
+        await self._record(files)
+        words = without_files(message, "Discord can't take files just now; these follow later")
+        entry.messages = (*entry.messages[:number], words, *entry.messages[number + 1 :])
+        await self._record(entry)
+        files.resumed = True  # as far as it goes: written down, with copies of its files
+        self._begin(files)
+
+    async def _send_next(self, entry: _Entry) -> None:
         number = entry.done
         message = entry.messages[number]
         left_s = (entry.since + _KEPT - self._now()).total_seconds()
@@ -246,6 +269,8 @@ class Outbox:
         """The message in the place of another one; None where it has to be sent by itself."""
         try:
             return await self._post.edit(there, message, patience_s=left_s)
+        except FilesLate:
+            raise
         except DeliveryFailed as error:
             log.info("message not replaced", message_id=there.message_id, reason=error.detail)
             return None

@@ -38,6 +38,14 @@ def ordinary(to: Destination, message: OutgoingMessage, *, nonce: str) -> dict[s
     return body
 
 
+def plain(message: OutgoingMessage) -> dict[str, Any]:
+    """A message for a server that doesn't know all that a message may say: words, that ping nobody.
+
+    Nothing that is attached goes with it.
+    """
+    return {"content": message.content, "allowed_mentions": {"parse": []}}
+
+
 def followup(to: Destination, message: OutgoingMessage) -> dict[str, Any]:
     """A message in answer to an interaction."""
     body = new_message(to, message)

@@ -21,6 +21,7 @@ from bot.discord.destinations import (
     DeliveryFailed,
     DeliveryLate,
     Destination,
+    FilesLate,
     InteractionRef,
     SentMessage,
 )
@@ -47,6 +48,11 @@ _MOST_REMEMBERED = 2000
 #: takes few edits, and Discord then says only that there are too many of them.
 _EDIT_S = 60.0
 _QUICK_S = 5.0
+#: So many failures in a row of a server that answers, but can't take files, and the words go first.
+_UPLOAD_TRIES = 4
+_SERVER_ERROR = "HTTP 500"
+#: What a server answers that doesn't know a part of a message, or how it is sent.
+_NOT_TAKEN = frozenset({400, 405, 411, 415, 422, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +120,12 @@ class Post:
         Raises:
             DeliveryFailed: Discord won't take it by any way.
             DeliveryLate: it wasn't possible in time.
+            FilesLate: it can't take files just now.
         """
         deadline = time.monotonic() + patience_s
         before: frozenset[Way] = frozenset({"interaction"} if first_try else ())
-        sending = _Sending(to, message, nonce, first_try or self._now(), before)
+        since = first_try or self._now()
+        sending = _Sending(to, message, nonce, since, _Uploads(message), before)
         while True:
             try:
                 sent = await self._patiently(partial(self._try, sending), deadline)
@@ -150,13 +158,15 @@ class Post:
         Raises:
             DeliveryFailed: it can't be edited (any more).
             DeliveryLate: it wasn't possible in time.
+            FilesLate: Discord can't take files just now.
         """
+        uploads = _Uploads(message)
         while True:
             try:
                 if patience_s is None:
                     return await self._edit(sent, message, keep_attachments, _QUICK_S)
                 return await self._patiently(
-                    partial(self._edit, sent, message, keep_attachments),
+                    partial(uploads.counted, partial(self._edit, sent, message, keep_attachments)),
                     time.monotonic() + min(patience_s, _EDIT_S),
                 )
             except Unanswered as error:
@@ -192,7 +202,7 @@ class Post:
             return there
         sending.last_way = way
         try:
-            answer = await self._post(sending, way)
+            answer = await sending.uploads.counted(partial(self._post, sending, way))
         except Unanswered as error:
             if error.may_be_done:
                 sending.may_be_there |= {way}
@@ -227,13 +237,15 @@ class Post:
             self._count_followup(to.interaction)
             return answer
         place = to if way == "channel" else await self._direct_destination(to)
-        if sending.without_reference:
+        if sending.without_reference or sending.is_plain:
             place = replace(place, reply_to=None)
         return await self._http.attempt(
             "POST",
             "/channels/{channel_id}/messages",
             {"channel_id": place.channel_id},
-            payload=payloads.ordinary(place, message, nonce=sending.nonce),
+            payload=payloads.plain(message)
+            if sending.is_plain
+            else payloads.ordinary(place, message, nonce=sending.nonce),
             files=files,
         )
 
@@ -322,12 +334,18 @@ class Post:
             return sending.changed(message=smaller, leftover=sending.leftover + leftover)
         if way != "interaction" and not sending.without_reference and _about_reply(refused):
             return sending.changed(without_reference=True)
-        if refused.code in (_INVALID_FORM, _EMPTY):
+        is_not_taken = refused.code in (_INVALID_FORM, _EMPTY)
+        if is_not_taken or (refused.status in _NOT_TAKEN and refused.code == 0):
             log.error("message malformed", detail=refused.detail)
-            raise _failed(refused) from refused
+            if message.attachments:
+                return sending.changed(message=without_files(message, _NOT_ATTACHED))
+            if not sending.is_plain and refused.code != _EMPTY:
+                return sending.changed(is_plain=True)
+            if is_not_taken:
+                raise _failed(refused) from refused
         may_be_files = refused.code == _MISSING_PERMISSIONS and message.attachments
         if may_be_files and way == "channel" and sending.to.user_id is None:
-            return sending.changed(message=_in_words(message))
+            return sending.changed(message=without_files(message, _NOT_ALLOWED))
         return sending.changed(
             closed=sending.closed | {way}, reason=sending.reason or _failed(refused)
         )
@@ -356,17 +374,21 @@ class Post:
         except Refused as refused:
             log.info("channel not readable", channel_id=place.channel_id, code=refused.code)
             return None
-        for there in found:
+        for there in found if isinstance(found, list) else ():
             if self._is_same(there, sending.message, me):
                 return _sent(there, self._reached(sending, way))
         return None
 
     def _is_same(self, there: Any, message: OutgoingMessage, me: int) -> bool:
-        sizes = sorted(int(a["size"]) for a in there["attachments"])
+        try:
+            author, number = int(there["author"]["id"]), int(there["id"])
+            sizes = sorted(int(a["size"]) for a in there.get("attachments", ()))
+        except (KeyError, TypeError, ValueError):
+            return False
         return (
-            int(there["author"]["id"]) == me
-            and int(there["id"]) not in self._known
-            and there["content"].split() == message.content.split()
+            author == me
+            and number not in self._known
+            and there.get("content", "").split() == message.content.split()
             and sizes == sorted(attachment.size for attachment in message.attachments)
         )
 
@@ -407,21 +429,52 @@ class _Sending:
         closed: ways that have been refused, and ``reason``: why.
         leftover: a sentence that no longer fits, and goes out by itself.
         without_reference: whether it can't reply to the message it is about.
+        is_plain: whether it has to do without all that not every server knows.
+        uploads: tells when it can't take files.
     """
 
     to: Destination
     message: OutgoingMessage
     nonce: str
     first_try: datetime
+    uploads: "_Uploads"
     may_be_there: frozenset[Way]
     closed: frozenset[Way] = frozenset()
     reason: DeliveryFailed | None = None
     leftover: str = ""
     without_reference: bool = False
+    is_plain: bool = False
     last_way: Way = "channel"
 
     def changed(self, **changes: Any) -> "_Sending":
         return replace(self, **changes)
+
+
+class _Uploads:
+    """Tells when a server answers, but can't take files.
+
+    Args:
+        message: what is sent.
+    """
+
+    def __init__(self, message: OutgoingMessage) -> None:
+        # Without words there is nothing that could go first.
+        self._could_part = bool(message.attachments and message.content)
+        self._failures = 0
+
+    async def counted(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make an attempt.
+
+        Raises:
+            FilesLate: it failed once too often.
+        """
+        try:
+            return await attempt()
+        except Unanswered as error:
+            self._failures = self._failures + 1 if error.detail == _SERVER_ERROR else 0
+            if self._could_part and self._failures >= _UPLOAD_TRIES:
+                raise FilesLate("Discord doesn't take files just now.", error.detail) from error
+            raise
 
 
 def _webhook(interaction: InteractionRef) -> dict[str, str | int]:
@@ -429,11 +482,15 @@ def _webhook(interaction: InteractionRef) -> dict[str, str | int]:
 
 
 def _sent(answer: Any, destination: Destination) -> SentMessage:
+    if not isinstance(answer, dict) or not answer.get("id"):
+        # Other servers may say no more than that they took it. It isn't edited then.
+        log.info("message sent, its id unknown", channel_id=destination.channel_id)
+        return SentMessage(destination.channel_id, 0, destination)
     return SentMessage(
-        channel_id=int(answer["channel_id"]),
+        channel_id=int(answer.get("channel_id") or destination.channel_id),
         message_id=int(answer["id"]),
         destination=destination,
-        attachment_ids=tuple(int(a["id"]) for a in answer.get("attachments", ())),
+        attachment_ids=tuple(int(a["id"]) for a in answer.get("attachments", ()) if "id" in a),
     )
 
 
@@ -461,14 +518,21 @@ def _too_large(attachment: Attachment) -> str:
     return f"`{name}` ({size_text(attachment.size)}) is too large to be attached here{kept}."
 
 
-def _in_words(message: OutgoingMessage) -> OutgoingMessage:
+_NOT_ALLOWED = "I am not allowed to attach files here, so these are missing"
+_NOT_ATTACHED = "Discord doesn't take these files"
+
+
+def without_files(message: OutgoingMessage, why: str) -> OutgoingMessage:
+    """The message without its attachments, which it names.
+
+    Args:
+        why: half a sentence, before their names.
+    """
     names = ", ".join(f"`{a.filename.replace('`', chr(39))}`" for a in message.attachments)
-    sentence = f"I am not allowed to attach files here, so these are missing: {names}."
-    content = f"{message.content}\n{sentence}".strip()
+    content = f"{message.content}\n{why}: {names}.".strip()
     if len(content) > MESSAGE_CHARS:
-        content = (
-            f"{message.content[: MESSAGE_CHARS - 100]}\nI am not allowed to attach files here."
-        )
+        short = f"{why}."
+        content = f"{message.content[: MESSAGE_CHARS - len(short) - 1]}\n{short}"
     return replace(message, content=content, attachments=())
 
 

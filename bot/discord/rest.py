@@ -11,7 +11,7 @@ import json
 import mimetypes
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,10 +20,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
+from interactions.api.http import http_client
 from interactions.api.http.http_client import BucketLock, HTTPClient
 from interactions.api.http.route import Route
-from interactions.client.errors import HTTPException, LoginError
+from interactions.client.errors import GatewayNotFound, HTTPException, LoginError, NotFound
 
+from bot.discord.addresses import gateway_address
+from bot.discord.gaps import fill, fill_application, fill_own_user
 from bot.errors import BotError
 from interpreter.logs import get_logger
 
@@ -40,6 +43,8 @@ _SLOWEST_BYTES_A_SECOND = 50_000
 # Source: Discord's documentation, "JSON Error Codes".
 _ALREADY_ACKNOWLEDGED = 40060
 _INVALID_TOKEN = 50027
+#: What a server answers that has no such route.
+_NO_SUCH_ROUTE: Final = frozenset({404, 405, 501})
 
 
 class Unanswered(BotError):
@@ -95,16 +100,36 @@ class _Bucket(BucketLock):
                 pass
 
 
+async def _decoded(response: Any) -> Any:
+    """What an answer says: the library's reads it as text where its type has a charset."""
+    text = await response.text(encoding="utf-8")
+    decoded: Any = text
+    if response.content_type == "application/json":
+        with suppress(ValueError):
+            decoded = json.loads(text)
+    if response.status == 429 and not isinstance(decoded, dict):
+        return {}  # a proxy's page: the library asks it for fields
+    return decoded
+
+
+http_client.response_decode = _decoded  # type: ignore[attr-defined]  # the library's
+
+
 class DiscordHTTP(HTTPClient):
     """One for the life of the program: the gateway's connections may come and go.
 
     ``request`` is what the library calls for itself and for handlers: a few quick tries.
     ``attempt`` is one try, for who has a patience of its own.
+
+    Args:
+        addresses: where another server's REST interface may be, the likeliest first; none for
+            Discord's.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """As the library's."""
+    def __init__(self, *args: Any, addresses: Sequence[str] = (), **options: Any) -> None:
+        """As the library's, but for the class's."""
         super().__init__(*args, **options)
+        self._addresses = tuple(addresses)
         self._max_attempts = 1
         self._is_known_good = False
         self._own_id: int | None = None
@@ -116,15 +141,51 @@ class DiscordHTTP(HTTPClient):
             LoginError: it isn't.
             Unanswered: nobody knows.
         """
-        if self.closed:
-            return await super().login(token)
-        self.token = token
+        for number, address in enumerate(self._addresses, 1):
+            Route.BASE = address
+            try:
+                me = await self._own_user(token)
+            except NotFound:
+                if number == len(self._addresses):
+                    raise
+            else:
+                self._addresses = (address,)
+                return me
+        return await self._own_user(token)
+
+    async def get_current_bot_information(self) -> Any:
+        """Called by the library: the bot's application, by the newer way if need be."""
         try:
-            return await self.request(Route("GET", "/users/@me"))
+            application = await self.request(Route("GET", "/oauth2/applications/@me"))
         except HTTPException as error:
-            if error.status == 401:
-                raise LoginError("An improper token was passed") from error
-            raise
+            if error.status not in _NO_SUCH_ROUTE:
+                raise
+            application = await self.request(Route("GET", "/applications/@me"))
+        fill_application(application, str(await self.own_id()))
+        return application
+
+    async def get_gateway(self) -> str:
+        """Called by the library: where to connect to; by the way for bots where there is no other.
+
+        Raises:
+            GatewayNotFound: nobody says where.
+        """
+        try:
+            answer = await self.request(Route("GET", "/gateway"))
+        except HTTPException as error:
+            if error.status not in _NO_SUCH_ROUTE:
+                raise GatewayNotFound from error
+            answer = await self.get_gateway_bot()
+        return gateway_address(str(answer["url"]))
+
+    async def get_application_commands(self, *args: Any, **options: Any) -> Any:
+        """Called by the library: the commands that are registered; none where nobody can tell."""
+        try:
+            return await super().get_application_commands(*args, **options)
+        except HTTPException as error:
+            if error.status not in _NO_SUCH_ROUTE:
+                raise
+            return []
 
     async def close(self) -> None:
         """Called by the library when it has lost the gateway: no reason to break uploads off."""
@@ -223,6 +284,20 @@ class DiscordHTTP(HTTPClient):
             self._own_id = int((await self.attempt("GET", "/users/@me"))["id"])
         return self._own_id
 
+    async def _own_user(self, token: str) -> Any:
+        if self.closed:
+            me = await super().login(token)
+        else:
+            self.token = token
+            try:
+                me = await self.request(Route("GET", "/users/@me"))
+            except HTTPException as error:
+                if error.status == 401:
+                    raise LoginError("An improper token was passed") from error
+                raise
+        fill_own_user(me)
+        return me
+
     async def _once(self, route: Any, payload: Any, timeout_s: float, **options: Any) -> Any:
         if self.closed:
             raise Unanswered("not connected to Discord", may_be_done=False)
@@ -231,7 +306,7 @@ class DiscordHTTP(HTTPClient):
             async with asyncio.timeout(timeout_s):
                 result = await super().request(route, payload, **options)
         except HTTPException as error:
-            if error.status >= 500 or error.status in (408, 429):
+            if (error.status >= 500 and error.status != 501) or error.status in (408, 429):
                 raise Unanswered(f"HTTP {error.status}", may_be_done=True) from error
             if error.status == 401 and _code(error) != _INVALID_TOKEN and self._is_known_good:
                 # The bot's own token was good: the operator has to do something about it.
@@ -249,8 +324,7 @@ class DiscordHTTP(HTTPClient):
             limited = _limited.get()
             raise Unanswered("HTTP 429" if limited else "HTTP 500", may_be_done=not limited)
         self._is_known_good = True
-        if isinstance(result, str) and result[:1] in ("{", "["):
-            return json.loads(result)
+        fill(result)
         return result
 
 

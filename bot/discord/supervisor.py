@@ -151,7 +151,9 @@ class Supervisor:
         try:
             answer = await self._client.http.get_gateway_bot()
             grant = answer["session_start_limit"]
-            if int(grant["remaining"]) <= _RESERVED_SESSIONS:
+            # Other servers than Discord may grant few at any time.
+            reserved = min(_RESERVED_SESSIONS, int(grant.get("total", 1000)) // 50)
+            if int(grant["remaining"]) <= reserved:
                 self._identifies.close(int(grant["reset_after"]) / 1000)
                 log.warning("few sessions left", remaining=int(grant["remaining"]))
         except Exception as error:

@@ -355,6 +355,7 @@ class Turns:
                 http=self._http,
                 max_bytes=self._service.settings.max_file_bytes,
                 cdn_url=self._settings.discord_cdn_url,
+                api_url=self._settings.discord_api_url,
             )
         )
         stopped = asyncio.create_task(turn.control.wait())

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from bot.discord.addresses import file_address, is_of_server
 from bot.messages import plain_sentence
 from bot.sizes import size_text
 from interpreter import FileStore, FileTooLarge, InterpreterError, StoredFile
@@ -87,6 +88,7 @@ async def upload_discord_attachment(
     http: aiohttp.ClientSession,
     max_bytes: int,
     cdn_url: str | None = None,
+    api_url: str | None = None,
 ) -> StoredFile:
     """Download an attachment straight into a user's stored files.
 
@@ -97,6 +99,7 @@ async def upload_discord_attachment(
         http: with what.
         max_bytes: how large it may be; checked before, and held while it comes.
         cdn_url: another place that files may come from, besides Discord's own.
+        api_url: where another server's REST interface is, if there is one: its files may be there.
 
     Raises:
         FileTooLarge: it is larger than a file may be.
@@ -105,11 +108,12 @@ async def upload_discord_attachment(
     """
     if attachment.size > max_bytes:
         raise FileTooLarge(attachment.filename, attachment.size, max_bytes)
-    if not _is_discords(attachment.url, cdn_url):
+    url = file_address(attachment.url, api_url=api_url, cdn_url=cdn_url)
+    if not (_is_discords(url) or is_of_server(url, api_url=api_url, cdn_url=cdn_url)):
         raise NotDownloaded("its address isn't one of Discord's")
     for last in (False, True):
         try:
-            async with aclosing(_pieces(http, attachment.url)) as pieces:
+            async with aclosing(_pieces(http, url)) as pieces:
                 return await files.save(
                     user_id=user_id, filename=attachment.filename, source=pieces
                 )
@@ -129,6 +133,7 @@ async def upload_all(
     http: aiohttp.ClientSession,
     max_bytes: int,
     cdn_url: str | None = None,
+    api_url: str | None = None,
 ) -> Uploaded:
     """Store several attachments; what fails is a sentence, and the others go on."""
     places = asyncio.Semaphore(_AT_ONCE)
@@ -145,6 +150,7 @@ async def upload_all(
                     http=http,
                     max_bytes=max_bytes,
                     cdn_url=cdn_url,
+                    api_url=api_url,
                 )
             except FileTooLarge:
                 has = f"has {size_text(attachment.size)}"
@@ -179,16 +185,12 @@ def _gone(names: Sequence[str]) -> list[str]:
     return [f"To make room, your oldest files had to go: {listed}{more}."]
 
 
-def _is_discords(url: str, cdn_url: str | None) -> bool:
+def _is_discords(url: str) -> bool:
     """Whether an address is where Discord keeps files: nobody can have us fetch from elsewhere."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    if cdn_url is not None:
-        own = urlsplit(cdn_url)
-        if (parts.scheme, parts.netloc) == (own.scheme, own.netloc):
-            return True
     return parts.scheme == "https" and parts.netloc in _HOSTS
 
 
