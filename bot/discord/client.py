@@ -13,6 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from interactions import AutoShardedClient, Client, Intents
+from interactions.api.events import MessageCreate
+from interactions.api.events.processors._template import Processor
+from interactions.api.events.processors.message_events import MessageEvents
 from interactions.api.http.route import Route
 from interactions.client.errors import HTTPException
 from interactions.models.discord.asset import Asset
@@ -20,7 +23,7 @@ from interactions.models.discord.asset import Asset
 from bot.discord.addresses import api_addresses
 from bot.discord.connection import PAUSES, Connection, Pauses
 from bot.discord.identifies import Identifies
-from bot.discord.rest import DiscordHTTP
+from bot.discord.rest import DiscordHTTP, Unanswered
 from bot.settings import BotSettings
 from interpreter.logs import get_logger
 
@@ -57,6 +60,18 @@ class _Supervised:
         if not self._has_gathered:
             self._has_gathered = True
             super()._gather_callbacks()  # type: ignore[misc]  # the library's, mixed in
+
+    @Processor.define()
+    async def _on_raw_message_create(self, event: Any) -> None:
+        """Called by the library for each message: it lets one go whose channel it can't look up."""
+        try:
+            await MessageEvents._on_raw_message_create.callback(self, event)
+        except (HTTPException, Unanswered) as error:
+            log.info("channel unknown", reason=type(error).__name__)
+            cache = self.cache  # type: ignore[attr-defined]  # the library's
+            message = cache.get_message(event.data["channel_id"], event.data["id"])
+            if message is not None:
+                self.dispatch(MessageCreate(message))  # type: ignore[attr-defined]  # the library's
 
     async def _init_interactions(self) -> None:
         """Called by the library once the first session has begun."""

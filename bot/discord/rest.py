@@ -145,8 +145,9 @@ class DiscordHTTP(HTTPClient):
             Route.BASE = address
             try:
                 me = await self._own_user(token)
-            except NotFound:
+            except (NotFound, Unanswered):
                 if number == len(self._addresses):
+                    log.warning("no interface of Discord's found", tried=self._addresses)
                     raise
             else:
                 self._addresses = (address,)
@@ -295,6 +296,8 @@ class DiscordHTTP(HTTPClient):
                 if error.status == 401:
                     raise LoginError("An improper token was passed") from error
                 raise
+        if not isinstance(me, dict):  # a page: there is another kind of server
+            raise Unanswered("not an answer of Discord's", may_be_done=False)
         fill_own_user(me)
         return me
 

@@ -164,6 +164,23 @@ async def test_server_without_commands_has_questions_answered(
         await lab.channel.wait_for(lambda m: m.content == "Hello.", timeout_s=20)
 
 
+async def test_question_is_answered_where_channels_cannot_be_looked_up(
+    discord: DiscordDouble, start_lab: StartLab
+) -> None:
+    def answer(method: str, path: str, status: int, body: Any) -> tuple[int, Any]:
+        is_look_up = method == "GET" and path.startswith("/channels/") and path.count("/") == 2
+        return (404, {"message": "Not Found"}) if is_look_up else (status, body)
+
+    async with (
+        OtherServer.open(discord, Difference(answer=answer)) as server,
+        start_lab(discord_api_url=server.told) as lab,
+    ):
+        dm = discord.world.dm(lab.anna)
+        lab.openai.say("Hello.")
+        await dm.post(lab.anna, "hello")
+        await dm.wait_for(partial(_says, "Hello."))
+
+
 async def test_own_message_is_no_question_where_bots_are_not_marked(
     discord: DiscordDouble, start_lab: StartLab
 ) -> None:
