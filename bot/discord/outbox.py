@@ -258,6 +258,8 @@ class Outbox:
                 patience_s=left_s,
                 first_try=entry.since if entry.resumed else None,
             )
+            if number == 0 and entry.replacing is not None:
+                await self._post.delete(entry.replacing)
         entry.sent.append(sent)
         entry.done += 1
         if entry.done < len(entry.messages):

@@ -184,6 +184,8 @@ class Post:
 
     async def delete(self, sent: SentMessage) -> None:
         """Delete a message, if that is possible; a few tries."""
+        if sent.message_id == 0:
+            return
         method, path, parts = self._existing("DELETE", sent)
         try:
             await self._patiently(
@@ -266,7 +268,11 @@ class Post:
             files=payloads.form_files(message.attachments),
             timeout_s=timeout_s,
         )
-        return _sent(answer, sent.destination)
+        edited = _sent(answer, sent.destination)
+        if len(edited.attachment_ids) < len(kept) + len(message.attachments):
+            # Some servers take no form for an edit, and say that all is well.
+            raise DeliveryFailed("The message can't be edited.", "the files are missing")
+        return edited
 
     def _existing(self, method: str, sent: SentMessage) -> tuple[str, str, dict[str, str | int]]:
         """The address of a message that is there."""

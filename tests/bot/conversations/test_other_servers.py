@@ -112,6 +112,7 @@ DIFFERENCES = {
     "nulls for nothing": Difference(answer=_null_answer, event=lambda name, data: _nulls(data)),
     "messages without a place": Difference(event=_unplaced),
     "files without a host": Difference(event=_relative),
+    "edits without files": Difference(edits_files=False),
     "nothing said of what was sent": Difference(answer=_emptied),
 }
 
