@@ -200,10 +200,10 @@ class Settings(EnvironmentSettings):
     ] = Field(default=5, description="How many of a user's cells may wait behind the running one.")
     kernel_memory_bytes: Annotated[
         int,
-        _bytes(64 * MIB),
+        _bytes(128 * MIB),
         Variable(
             "KERNEL_MEMORY_MB",
-            "a number of MiB, 64 or more",
+            "a number of MiB, 128 or more",
             unit="MiB",
             field_unit="bytes",
             scale=MIB,

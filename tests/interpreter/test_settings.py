@@ -62,7 +62,7 @@ def test_environment_is_read_in_its_own_units(monkeypatch: pytest.MonkeyPatch) -
         "MAX_FILE_SIZE_MB": "1.5",
         "CLEANUP_INTERVAL_MINUTES": "0.5",
         "CODE_EXECUTION_TIMEOUT": "12",
-        "KERNEL_MEMORY_MB": "64",
+        "KERNEL_MEMORY_MB": "128",
         "KERNEL_IDLE_MINUTES": "-1",
         "MAX_KERNELS": "7",
         "LOG_LEVEL": "debug",
@@ -77,7 +77,7 @@ def test_environment_is_read_in_its_own_units(monkeypatch: pytest.MonkeyPatch) -
     assert settings.max_file_bytes == MIB * 3 // 2
     assert settings.cleanup_interval_s == 30
     assert settings.cell_timeout_s == 12
-    assert settings.kernel_memory_bytes == 64 * MIB
+    assert settings.kernel_memory_bytes == 128 * MIB
     assert settings.kernel_idle_s == -1
     assert settings.max_kernels == 7
     assert settings.log_level == "DEBUG"
@@ -148,7 +148,7 @@ def test_mistakes_in_code_are_reported_by_field_name() -> None:
     [
         ("max_files_per_user", 1, 1000),
         ("cell_queue_limit", 0, 1000),
-        ("kernel_memory_bytes", 64 * MIB, 1 << 50),
+        ("kernel_memory_bytes", 128 * MIB, 1 << 50),
         ("kernel_processes", 16, 32768),
         ("max_kernels", 1, 100_000),
         ("warm_kernels", 0, 64),
