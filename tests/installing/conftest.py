@@ -68,6 +68,10 @@ class Yard:
     installer: PackageInstaller = field(init=False)
     earlier: Layer = field(init=False)
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
+    #: Of services that other tests of this process share.
+    _others: set[psutil.Process] = field(
+        default_factory=lambda: set(psutil.Process().children(recursive=True))
+    )
 
     async def install(self, *requirements: str) -> Layer:
         """Resolve and build."""
@@ -107,7 +111,7 @@ class Yard:
 
     def processes(self) -> list[str]:
         """Command lines of programs that the installer started and that still run."""
-        found = set(psutil.Process().children(recursive=True))
+        found = set(psutil.Process().children(recursive=True)) - self._others
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if any(str(self.root) in word for word in process.cmdline()):
