@@ -326,6 +326,8 @@ class Turns:
         replacing: SentMessage | None,
     ) -> None:
         asked, user_id = turn.asked, turn.asked.person.user_id
+        if replacing is not None:  # somebody may reply before all of it is written down
+            self._askers[replacing.message_id] = user_id
         try:
             sent = await self._delivery.deliver(
                 asked.destination, messages, replacing=replacing, owner=user_id
