@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.chat import TurnResult
 from bot.messages.dialect import discord_markdown, has_table
-from bot.messages.lengths import length
+from bot.messages.lengths import length, shortened
 from bot.messages.links import FileLinks
 from bot.messages.offers import OfferButton, TooLarge, offers
 from bot.messages.packing import most_file_bytes, pack
@@ -20,6 +20,7 @@ from interpreter import CellError, DisplayData, ExecuteResult, Execution, Stored
 #: More words than this many messages hold are sent as a file, with their beginning as a message.
 _MAX_MESSAGES = 6
 _MAX_NAMED = 10
+_MAX_ERROR_CHARS = 60
 _REPLACED = "The kernel had to be replaced: its variables are gone, your files are still there."
 _BARE_REPR = re.compile(r"\s*<[^<>\n]*>\s*")
 _PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g)\Z", re.IGNORECASE)
@@ -210,6 +211,8 @@ def _notes(result: TurnResult, *, spoken: bool, said: str) -> Iterator[str]:
     forced = _ended_by_force(result.cells)
     if forced and forced != said:
         yield forced
+    if spoken and result.answer and (failed := _failed(result.cells)):
+        yield failed
     # What ended the last cell by force says itself whether the variables are gone.
     yield from (note for note in cell_notes(result.cells) if not (forced and note == _REPLACED))
 
@@ -219,6 +222,15 @@ def _ended_by_force(cells: Sequence[Execution]) -> str:
     if cells and cells[-1].status in ("timeout", "died") and cells[-1].message:
         return plain_sentence(cells[-1].message)
     return ""
+
+
+def _failed(cells: Sequence[Execution]) -> str:
+    """That the last cell failed: a model may tell of results that there never were."""
+    if not cells or cells[-1].status != "error":
+        return ""
+    errors = [output for output in cells[-1].outputs if isinstance(output, CellError)]
+    name = f" ({plain_sentence(shortened(errors[-1].ename, _MAX_ERROR_CHARS))})" if errors else ""
+    return f"The last cell failed{name}; **Show code** shows how."
 
 
 def cell_notes(cells: Sequence[Execution]) -> Iterator[str]:

@@ -295,7 +295,9 @@ async def test_what_cells_printed_is_left_to_the_words() -> None:
     outputs = (printed("noise"), result("17"), CellError("E", "x", ("Traceback",)))
     failed = cell(status="error", outputs=outputs)
     (message,) = await composed("It failed.", failed)
-    assert message.content == "It failed."
+    assert message.content == (
+        "It failed.\n\n-# The last cell failed (E); **Show code** shows how."
+    )
 
 
 async def test_without_words_the_last_cell_speaks() -> None:
@@ -518,3 +520,12 @@ async def test_an_object_that_says_in_words_what_it_is_is_no_page() -> None:
     model = shown({"text/plain": "LinearRegression()", "text/html": f"<style>b</style>{PAGE}"})
     (message,) = await composed("Look:", cell(outputs=(model,)))
     assert "LinearRegression()" in message.content and not message.attachments
+
+
+@pytest.mark.parametrize("status", ["ok", "error"])
+async def test_only_a_last_cell_that_failed_is_told(status: str) -> None:
+    failed = cell(status="error", outputs=(CellError("ValueError", "no", ()),))
+    last = cell(count=2, status=status, outputs=())
+    (message,) = await composed("Here is the plot.", failed, last)
+    assert ("The last cell failed; " in message.content) is (status == "error")
+    assert "ValueError" not in message.content
