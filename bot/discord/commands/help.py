@@ -7,6 +7,7 @@ from interactions import slash_command
 from bot.discord.answering import say
 from bot.discord.commands.common import EVERYWHERE
 from bot.discord.context import Bot
+from bot.sizes import size_text, span_text
 
 _TEXT = """\
 Ask me something, with a file or without: I write Python, run it in a workshop of your own, and \
@@ -20,7 +21,7 @@ show you what comes out. You need not know any Python.
 **Commands**: `/files` your files · `/kernel` what is running · `/run` Python of your own · \
 `/notebook` · `/model` · `/reset` forget our conversation · `/privacy` what is kept
 
-A cell may run for {minutes}, a file may have {size}, and files are kept for {kept}. \
+A cell may run for {time}, a file may have {size}, and files are kept for {kept}. \
 There is no internet in the workshop; Python packages install themselves."""
 
 
@@ -37,11 +38,10 @@ def register(client: Any, bot: Bot) -> None:
 def help_text(bot: Bot, mention: str) -> str:
     """The text, with this service's limits."""
     settings = bot.service.settings
-    seconds = settings.cell_timeout_s
     hours = settings.file_retention_hours
     return _TEXT.format(
         mention=mention,
-        minutes=f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds",
-        size=f"{settings.max_file_bytes / 2**20:g} MB",
-        kept="ever" if hours == -1 else f"{hours:g} hours",
+        time=span_text(settings.cell_timeout_s),
+        size=size_text(settings.max_file_bytes),
+        kept="ever" if hours == -1 else span_text(hours * 3600),
     )

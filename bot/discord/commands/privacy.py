@@ -10,11 +10,12 @@ from bot.discord.context import Bot
 from bot.discord.custom_ids import CustomId
 from bot.outgoing import Button
 from bot.people.person import Person
+from bot.sizes import span_text
 
 _TEXT = """\
 **What is kept of you here**
-- Your files: {files}, then they are gone.
-- Our conversations: {hours:g} hours after your last question.
+- Your files: {files}.
+- Our conversations: {conversations} after your last question.
 - Your kernel with its variables: while you use it, and {idle} after.
 - Packages you installed, and which model you chose: until you delete all of it below.
 - The code of your last answers, and in which servers you asked: 7 days.
@@ -72,9 +73,9 @@ def register(client: Any, bot: Bot) -> None:
 def privacy_text(bot: Bot) -> str:
     """The text, with this service's times."""
     settings = bot.service.settings
-    kept, idle = settings.file_retention_hours, settings.kernel_idle_s
+    hours, idle_s = settings.file_retention_hours, settings.kernel_idle_s
     return _TEXT.format(
-        files="for ever" if kept == -1 else f"for {kept:g} hours",
-        hours=bot.settings.conversation_hours,
-        idle="as long as the bot runs" if idle == -1 else f"{idle / 60:g} minutes",
-    ).replace("for ever, then they are gone", "until you delete them")
+        files="until you delete them" if hours == -1 else f"for {span_text(hours * 3600)}",
+        conversations=span_text(bot.settings.conversation_hours * 3600),
+        idle="as long as the bot runs" if idle_s == -1 else f"for {span_text(idle_s)}",
+    )
