@@ -5,12 +5,14 @@ A front end can attach it as a file; what is printed, and what a model reads, st
 
 import io
 import sys
+import unicodedata
 from typing import Any
 
 from IPython.core.formatters import DisplayFormatter
 
-#: Wider than this a text is hard to read in a chat's code block.
-_MOST_WIDTH = 72
+#: A text with more columns or lines than this is hard to read in a chat's code block: the bot shows
+#: it as a picture then (``bot/messages/tables.py``), from which nobody can copy.
+_MOST_WIDTH, _MOST_LINES = 62, 22
 #: A table larger than this is not written.
 _MOST_CELLS = 200_000
 _MOST_CHARS = 5_000_000
@@ -90,7 +92,14 @@ def _is_more_than(table: Any, shown: object) -> bool:
     ):
         return True
     lines = shown.splitlines() if isinstance(shown, str) else []
-    return any(len(line) > _MOST_WIDTH for line in lines)
+    return len(lines) > _MOST_LINES or any(_width(line) > _MOST_WIDTH for line in lines)
+
+
+def _width(line: str) -> int:
+    """How many columns a line takes; Chinese, Japanese and Korean letters take two each."""
+    if line.isascii():
+        return len(line)
+    return len(line) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
 
 
 def _is_counted(index: Any) -> bool:

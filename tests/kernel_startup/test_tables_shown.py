@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
+from bot.messages.tables import fits_block
 from kernel_startup import tables_shown
 from kernel_startup.tables_shown import TableFormatter
 
@@ -23,24 +24,32 @@ def frame(rows: int, columns: int = 1) -> pd.DataFrame:
     return pd.DataFrame(np.zeros((rows, columns), dtype=int))
 
 
-@pytest.mark.parametrize(("rows", "attached"), [(59, False), (60, False), (61, True)])
-def test_table_longer_than_is_shown_has_its_csv(rows: int, attached: bool) -> None:
+@pytest.mark.parametrize(
+    ("rows", "attached"), [(20, False), (21, False), (22, True), (60, True), (61, True)]
+)
+def test_table_longer_than_a_code_block_has_its_csv(rows: int, attached: bool) -> None:
     forms = shown(frame(rows))
     assert ("text/csv" in forms) == attached
     if attached:
         assert forms["text/csv"] == "0\n" + "0\n" * rows
 
 
-@pytest.mark.parametrize(("width", "attached"), [(71, False), (72, False), (73, True)])
+@pytest.mark.parametrize(("width", "attached"), [(61, False), (62, False), (63, True)])
 def test_table_wider_than_a_code_block_has_its_csv(width: int, attached: bool) -> None:
     table = pd.DataFrame({"x" * (width - 3): [1]})
     assert len(repr(table).splitlines()[0]) == width
     assert ("text/csv" in shown(table)) == attached
 
 
+@pytest.mark.parametrize("letters", range(20, 36))
+def test_what_the_bot_shows_as_a_picture_has_its_csv(letters: int) -> None:
+    for table in (pd.DataFrame({"表" * letters: [1]}), frame(letters), frame(1, letters)):
+        assert ("text/csv" in shown(table)) != fits_block(repr(table))
+
+
 def test_series_has_its_csv_too() -> None:
     assert shown(pd.Series(range(61), name="n"))["text/csv"].startswith("n\n0\n1\n")
-    assert "text/csv" not in shown(pd.Series(range(60)))
+    assert "text/csv" not in shown(pd.Series(range(21)))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,7 @@ def test_wishes_of_users_are_kept() -> None:
     with pd.option_context("display.notebook_repr_html", False):
         assert list(shown(table)) == ["text/plain"]
     with pd.option_context("display.max_rows", None):
-        assert "text/csv" not in shown(table)
+        assert "text/csv" in shown(table)  # it is longer than a block of code all the same
 
 
 def test_what_shows_itself_is_left_alone() -> None:
