@@ -156,6 +156,11 @@ class Assistant:
             return replace(result, status="answered", answer=about_files(new_files, descriptions))
         return result
 
+    def forget(self, user_id: str) -> None:
+        """Forget what a user's files hold."""
+        for key in [key for key in self._descriptions if key[0] == user_id]:
+            del self._descriptions[key]
+
     async def _ask(
         self,
         model: ChatModel,

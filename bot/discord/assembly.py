@@ -14,6 +14,7 @@ from bot.discord.delivery import Delivery
 from bot.discord.inputs import Inputs
 from bot.discord.metrics import Metrics
 from bot.discord.past_turns import PastTurns
+from bot.discord.reruns import Reruns
 from bot.discord.run import TEMPO, Assemble, RunningTurns, Tempo, run_bot
 from bot.discord.signals import StopSignals
 from bot.discord.threads import Threads
@@ -118,6 +119,7 @@ def assembling(settings: BotSettings, service: Interpreter, model: ChatModel | N
                 audit=Audit(records),
                 delivery=delivery,
                 turns=turns,
+                reruns=Reruns(turns, delivery),
                 past=past,
                 inputs=inputs,
                 buttons=Buttons(settings, gate),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bot.discord.inputs import Inputs
     from bot.discord.metrics import Metrics
     from bot.discord.past_turns import PastTurns
+    from bot.discord.reruns import Reruns
     from bot.discord.turns import Turns
     from bot.people.activity import Activity
     from bot.people.audit import Audit
@@ -37,6 +38,7 @@ class Bot:
         audit: what admins did.
         delivery: sends messages.
         turns: those that run.
+        reruns: questions of late, which may be edited.
         past: what turns that are over have run.
         inputs: cells that wait for a person.
         buttons: what buttons and forms do.
@@ -54,6 +56,7 @@ class Bot:
     audit: "Audit"
     delivery: "Delivery"
     turns: "Turns"
+    reruns: "Reruns"
     past: "PastTurns"
     inputs: "Inputs"
     buttons: "Buttons"

@@ -13,7 +13,6 @@ from bot.discord.delivery import DeliveryFailed, Destination
 from bot.discord.destinations import ATTACHMENT_BYTES
 from bot.discord.handler_errors import report_error
 from bot.discord.permissions import person_of
-from bot.discord.reruns import Reruns
 from bot.discord.rest import Unanswered
 from bot.discord.threads import Threads
 from bot.discord.turns import Asked
@@ -40,23 +39,21 @@ _WRITTEN = frozenset({MessageType.DEFAULT, MessageType.REPLY})
 _TIER_BYTES = {2: 50 * 2**20, 3: 100 * 2**20}
 
 
-def register(client: Any, bot: Bot, threads: Threads) -> Reruns:
-    """Have messages listened to; gives what remembers questions."""
-    reruns = Reruns(bot.turns, bot.delivery)
-    listener = _Messages(client, bot, threads, reruns)
+def register(client: Any, bot: Bot, threads: Threads) -> None:
+    """Have messages listened to."""
+    listener = _Messages(client, bot, threads)
     client.add_listener(Listener.create("raw_message_create")(listener.note_titles))
     client.add_listener(Listener.create("message_create")(listener.created))
     client.add_listener(Listener.create("message_update")(listener.updated))
-    bot.buttons.on("rerun", reruns.press)
-    return reruns
+    bot.buttons.on("rerun", bot.reruns.press)
 
 
 class _Messages:
-    def __init__(self, client: Any, bot: Bot, threads: Threads, reruns: Reruns) -> None:
+    def __init__(self, client: Any, bot: Bot, threads: Threads) -> None:
         self._client = client
         self._bot = bot
         self._threads = threads
-        self._reruns = reruns
+        self._reruns = bot.reruns
         self._titles: OrderedDict[int, str] = OrderedDict()
 
     async def note_titles(self, event: Any) -> None:
@@ -118,8 +115,8 @@ class _Messages:
         if replied is not None and self._is_news(replied, person):
             attachments += replied.attachments
             context = _context(replied)
-        self._bot.turns.check(person.user_id)  # before there is a thread for nothing
-        thread_id = await self._thread(message, question, person)
+        with self._bot.turns.reserved(person.user_id):  # lest there be a thread for nothing
+            thread_id = await self._thread(message, question, person)
         if thread_id is not None:
             destination = replace(destination, channel_id=thread_id, reply_to=None)
         turn = self._bot.turns.ask(

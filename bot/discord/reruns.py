@@ -64,6 +64,14 @@ class Reruns:
         while len(self._questions) > _MOST_REMEMBERED:
             self._questions.popitem(last=False)
 
+    def forget(self, user_id: str) -> None:
+        """Forget a user's questions."""
+        self._questions = OrderedDict(
+            (message_id, known)
+            for message_id, known in self._questions.items()
+            if known.turn.asked.person.user_id != user_id
+        )
+
     async def edited(self, message_id: int, author_id: str, question: str) -> None:
         """Offer to ask again, if a message was a question of late and says something else now."""
         known = self._questions.get(message_id)

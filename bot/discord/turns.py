@@ -1,9 +1,9 @@
 """Turns: from a person's question to the answer that is delivered, each in a task of its own."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
@@ -132,6 +132,7 @@ class Turns:
         self._metrics = metrics
         self._http = http
         self._of_user: dict[str, list[RunningTurn]] = {}
+        self._reserved: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
         self._places = asyncio.Semaphore(most_turns)
         self._tasks: dict[RunningTurn, asyncio.Task[None]] = {}
@@ -168,7 +169,7 @@ class Turns:
         """Whose question a message of ours answers; None if that isn't known (any more)."""
         return self._askers.get(message_id)
 
-    def check(self, user_id: str) -> None:
+    def _check(self, user_id: str) -> None:
         """See whether a user can ask now.
 
         Raises:
@@ -176,8 +177,24 @@ class Turns:
         """
         if self._draining:
             raise Refusal(_DRAINING)
-        if len(self._of_user.get(user_id, ())) > 1:
+        if len(self._of_user.get(user_id, ())) + self._reserved[user_id] > 1:
             raise Refusal(_BUSY)
+
+    @contextmanager
+    def reserved(self, user_id: str) -> Iterator[None]:
+        """Keep a place for a question that is being made ready; ask right after the context.
+
+        Raises:
+            Refusal: there is none.
+        """
+        self._check(user_id)
+        self._reserved[user_id] += 1
+        try:
+            yield
+        finally:
+            self._reserved[user_id] -= 1
+            if not self._reserved[user_id]:
+                del self._reserved[user_id]
 
     def ask(self, asked: Asked) -> RunningTurn:
         """Begin a turn; its answer is delivered when it is there.
@@ -185,7 +202,7 @@ class Turns:
         Raises:
             Refusal: not now: says why.
         """
-        self.check(asked.person.user_id)
+        self._check(asked.person.user_id)
         turn = RunningTurn(token_hex(6), asked)
         self._of_user.setdefault(asked.person.user_id, []).append(turn)
         self._tasks[turn] = asyncio.create_task(self._take(turn))
@@ -194,6 +211,12 @@ class Turns:
     def stop(self, turn: RunningTurn) -> None:
         """Stop a turn: the cell is interrupted, the variables stay, what there is is delivered."""
         turn.control.stop()
+
+    def forget(self, user_id: str) -> None:
+        """Forget what is remembered of a user's files and answers, once no turn of theirs runs."""
+        self._assistant.forget(user_id)
+        for message_id in [key for key, asker in self._askers.items() if asker == user_id]:
+            del self._askers[message_id]
 
     async def wait(self, turn: RunningTurn) -> None:
         """Wait until a turn is over."""

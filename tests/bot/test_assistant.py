@@ -84,6 +84,17 @@ async def test_descriptions_are_remembered(
     assert "a file, new" in openai.last.question
 
 
+async def test_descriptions_of_deleted_users_are_forgotten(
+    assistant: Assistant, service: FakeService, openai: OpenAIServer
+) -> None:
+    service.files.stored = [stored_file("new", "new.csv")]
+    for forgotten in ("another", "local", "local"):
+        openai.say("3 rows.")
+        await assistant.turn(user_id="local", question="How many rows?")
+        assistant.forget(forgotten)
+    assert service.only_session.described == ["new", "new"]
+
+
 async def test_a_file_that_can_t_be_described_is_still_there(
     assistant: Assistant,
     service: FakeService,

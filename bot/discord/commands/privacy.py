@@ -62,7 +62,8 @@ def register(client: Any, bot: Bot) -> None:
         await bot.delivery.forget(person.user_id)
         await bot.service.delete_user(person.user_id)
         await bot.conversations.clear_user(person.user_id)
-        bot.activity.forget(person.user_id)
+        for remembers in (bot.activity, bot.turns, bot.reruns):
+            remembers.forget(person.user_id)
         await replace_origin(ctx, "Everything of yours is deleted.")
 
     client.add_interaction(privacy)

@@ -169,7 +169,15 @@ async def test_everything_of_a_user_is_deleted(lab: Lab) -> None:
     await lab.discord.until(lambda: "is deleted" in sure.content, what="the deletion")
     assert await lab.service.files.list(user_id=lab.anna.id) == ()
     assert lab.service.find_session(lab.anna.id) is None
-    for kind in ("conversations", "turns", "activity", "preferences", "threads", "outbox"):
+    for kind in (
+        "conversations",
+        "turns",
+        "turn_lists",
+        "activity",
+        "preferences",
+        "threads",
+        "outbox",
+    ):
         assert await lab.service.records.list(kind, owner=lab.anna.id) == ()
 
 

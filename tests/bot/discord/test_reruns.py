@@ -174,3 +174,12 @@ async def test_only_the_latest_questions_are_remembered(lab: Lab) -> None:
         lab.reruns.remember(1000 + number, lab.turn)
     assert await lab.edited("typo?") == 0
     assert await lab.edited("typo?", message=1000) == 1
+
+
+async def test_deleted_users_questions_are_forgotten(lab: Lab) -> None:
+    lab.reruns.forget("999")
+    assert await lab.edited("typo?") == 1
+    lab.reruns.forget(ANNA)
+    with pytest.raises(Refusal):
+        await lab.press()
+    assert await lab.edited("typo? no") == 1

@@ -246,6 +246,22 @@ async def test_second_question_waits_in_sight_and_a_third_is_refused(lab: Lab) -
     await lab.shows("Answer to four")
 
 
+async def test_question_that_is_made_ready_has_its_place(lab: Lab) -> None:
+    await lab.open()
+    gate = lab.assistant.hold("one")
+    lab.ask("one")
+    with lab.turns.reserved(ANNA):
+        with pytest.raises(Refusal, match="a question waiting already"):
+            lab.ask("three")
+        with pytest.raises(Refusal), lab.turns.reserved(ANNA):
+            pytest.fail("there was no place")
+        with lab.turns.reserved("999"):
+            pass
+    lab.ask("two")
+    gate.set()
+    await lab.shows("Answer to two")
+
+
 async def test_waiting_question_can_be_stopped_by_itself(lab: Lab) -> None:
     await lab.open()
     gate = lab.assistant.hold("one")
