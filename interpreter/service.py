@@ -18,6 +18,7 @@ from interpreter.hosts.local import LocalKernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
+from interpreter.metrics import Metrics, Standing
 from interpreter.packages import Packages
 from interpreter.records import RecordStore
 from interpreter.sessions import Session
@@ -58,6 +59,7 @@ class Interpreter:
         settings: as given.
         files: the users' stored files.
         records: what front ends keep.
+        metrics: what is counted and measured; ``metrics.text()`` is for Prometheus.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Interpreter:
         self.settings = settings
         self.files = files
         self.records = records
+        self.metrics = Metrics()
+        self.metrics.watch(self._standing)
         self._host = host
         self._intake = intake
         self._packages = packages
@@ -160,6 +164,7 @@ class Interpreter:
                 intake=self._intake,
                 packages=self._packages if self.settings.install_packages else None,
                 limits=self._limits.get(user_id, SessionLimits()),
+                metrics=self.metrics,
                 make_room=self._make_room,
                 on_close=self._forget,
             )
@@ -229,6 +234,19 @@ class Interpreter:
         infos = [info for session in self._sessions.values() if (info := session.info())]
         return tuple(sorted(infos, key=lambda info: info.started_at))
 
+    def _standing(self) -> Standing:
+        infos = self.kernels()
+        states = [info.state for info in infos]
+        live = sum(session.live for session in self._sessions.values())
+        return Standing(
+            kernels={
+                "busy": states.count("busy"),
+                "idle": states.count("idle"),
+                "starting": max(0, live - len(infos)),
+            },
+            memory_bytes=sum(info.memory_bytes or 0 for info in infos),
+        )
+
     async def _make_room(self, newcomer: Session) -> None:
         """See to it that one more kernel may start.
 
@@ -243,6 +261,7 @@ class Interpreter:
             longest = min(idle, key=lambda session: session.last_active_at)
             others.remove(longest)
             await longest.cull(_CROWDED_OUT)
+            self.metrics.culled("room")
 
     async def _cull_idle(self) -> None:
         if self.settings.kernel_idle_s < 0:
@@ -257,6 +276,7 @@ class Interpreter:
                 if session.live:
                     log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
                     await session.cull(_CULLED)
+                    self.metrics.culled("idle")
                 elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
                     await session.close()
 

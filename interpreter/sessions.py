@@ -39,6 +39,7 @@ from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
+from interpreter.metrics import Metrics
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import CellError, Output, OutputCollector
 from interpreter.packages import Installation, PackageRequest, Packages
@@ -92,6 +93,7 @@ class Session:
         intake: Intake,
         packages: Packages | None,
         limits: SessionLimits,
+        metrics: Metrics,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -104,6 +106,7 @@ class Session:
         self._intake = intake
         self._packages = packages
         self._limits = limits
+        self._metrics = metrics
         self._make_room = make_room
         self._on_close = on_close
         self._kernel: Kernel | None = None
@@ -528,7 +531,9 @@ class Session:
                 remarks = self._review(cell.code, can_ask=cell.on_input is not None)
                 certain = [remark.sentence for remark in remarks if remark.certain]
                 if certain:
-                    return self._refused(cell.code, certain, time.monotonic() - cell.queued_at)
+                    refused = self._refused(cell.code, certain, time.monotonic() - cell.queued_at)
+                    self._metrics.cell_ended(refused)
+                    return refused
                 self._preparing, self._stop_early = True, False
                 self._patience = Patience(_DATABASE_AWAY_S)
                 try:
@@ -627,6 +632,7 @@ class Session:
             ),
         )
         self._last_error = _last_error(execution.outputs) or self._last_error
+        self._metrics.cell_ended(execution)
         self._notebook.add(CellRecord(cell.code, end.count, execution.outputs))
         log.info(
             "cell ended",
@@ -750,7 +756,7 @@ class Session:
     async def _start_kernel(self) -> Kernel:
         """Start a kernel. Needs the life lock."""
         await self._make_room(self)
-        self._starting = True
+        self._starting, began = True, time.monotonic()
         memory_bytes = self._limits.memory_bytes
         try:
             kernel = await Kernel.start(
@@ -759,6 +765,7 @@ class Session:
         finally:
             self._starting = False
         self._kernel, self._memory_bytes = kernel, memory_bytes
+        self._metrics.kernel_started(time.monotonic() - began, "forked")
         if self._slot is None:
             self._slot = kernel.hosted.slot
             self._unshown = True
