@@ -43,7 +43,7 @@ class CountedModel:
 
 
 class CountedAssistant(Assistant):
-    """An assistant whose turns and cells are counted."""
+    """An assistant whose turns are counted."""
 
     def __init__(self, metrics: Metrics, **options: Any) -> None:
         """Make one; ``options`` are those of ``Assistant``."""
@@ -55,6 +55,4 @@ class CountedAssistant(Assistant):
         began = time.monotonic()
         result = await super().turn(**options)
         self._metrics.turn(result.status, time.monotonic() - began)
-        for cell in result.cells:
-            self._metrics.cell(cell.status)
         return result

@@ -31,9 +31,9 @@ class Health:
     """What is told.
 
     Args:
-        service: kernels and database.
+        service: kernels, database, and its own metrics.
         supervisor: the connections to Discord.
-        metrics: what was counted.
+        metrics: what the bot counted.
     """
 
     def __init__(self, service: Interpreter, supervisor: Supervisor, metrics: Metrics) -> None:
@@ -90,7 +90,8 @@ class Health:
 
     async def _text(self, request: web.Request) -> web.Response:
         return web.Response(
-            body=self._metrics.text(), headers={"Content-Type": Metrics.CONTENT_TYPE}
+            body=self._service.metrics.text() + self._metrics.text(),
+            headers={"Content-Type": Metrics.CONTENT_TYPE},
         )
 
     async def _database_answers(self) -> bool:

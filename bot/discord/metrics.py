@@ -1,4 +1,7 @@
-"""Metrics: what Prometheus is told. No user, guild or channel is named in them."""
+"""Metrics: what Prometheus is told of the bot; of kernels and cells the service tells by itself.
+
+No user, guild or channel is named in them.
+"""
 
 from collections.abc import Callable
 
@@ -22,7 +25,6 @@ class Metrics:
         self._turn_s = Histogram(
             "cellmate_turn_seconds", "How long turns took", buckets=_TURN_S, registry=registry
         )
-        self._cells = Counter("cellmate_cells", "Cells that ran", ["status"], registry=registry)
         self._requests = Counter(
             "cellmate_model_requests",
             "Requests to the model's server",
@@ -50,7 +52,6 @@ class Metrics:
         self._gateway = Gauge(
             "cellmate_gateway_ready", "Connections to Discord that are up", registry=registry
         )
-        self._kernels = Gauge("cellmate_kernels", "Kernels that live", registry=registry)
         self._running = Gauge("cellmate_turns_running", "Turns that run", registry=registry)
         self._labels: set[str] = set()
 
@@ -58,10 +59,6 @@ class Metrics:
         """A turn ended."""
         self._turns.labels(self._label(status)).inc()
         self._turn_s.observe(duration_s)
-
-    def cell(self, status: str) -> None:
-        """A cell ran."""
-        self._cells.labels(self._label(status)).inc()
 
     def model_request(self, outcome: str) -> None:
         """The model's server was asked; ``outcome`` is "ok" or an error's class."""
@@ -93,7 +90,6 @@ class Metrics:
         *,
         waiting: Callable[[], int],
         ready: Callable[[], int],
-        kernels: Callable[[], int],
         running: Callable[[], int],
     ) -> None:
         """Say how to find out, whenever asked, what can be counted at any time.
@@ -101,12 +97,10 @@ class Metrics:
         Args:
             waiting: deliveries not done yet.
             ready: connections to Discord that are up.
-            kernels: those that live.
             running: turns that run.
         """
         self._waiting.set_function(lambda: float(waiting()))
         self._gateway.set_function(lambda: float(ready()))
-        self._kernels.set_function(lambda: float(kernels()))
         self._running.set_function(lambda: float(running()))
 
     def text(self) -> bytes:

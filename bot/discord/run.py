@@ -110,7 +110,6 @@ async def run_bot(
         metrics.watch(
             waiting=lambda: delivery.waiting,
             ready=lambda: sum(state.status == "ready" for state in supervisor.states),
-            kernels=lambda: len(service.kernels()),
             running=lambda: turns.running,
         )
         port = await _watched(health, settings, stack)

@@ -471,7 +471,6 @@ class Turns:
             )
         except GivenUp as stopped:
             return (OutgoingMessage(_STOPPED_HARD if stopped.had_begun else _NOT_BEGUN),), ()
-        self._metrics.cell(execution.status)
         messages = await compose_execution(
             execution,
             picture=self._picture(user_id),

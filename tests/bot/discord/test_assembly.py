@@ -77,7 +77,7 @@ async def test_question_is_answered_and_counted_and_the_end_is_told(
     assert 'cellmate_turns_total{status="answered"} 1.0' in told
     assert 'cellmate_cells_total{status="ok"} 1.0' in told
     assert 'cellmate_model_requests_total{outcome="ok"} 2.0' in told
-    assert "cellmate_kernels 1.0" in told
+    assert 'cellmate_kernels{state="idle"} 1.0' in told
     assert anna.id not in told
 
     openai.call("print('begun')\nimport time\ntime.sleep(600)")

@@ -27,6 +27,7 @@ from bot.errors import Refusal
 from bot.outgoing import OutgoingMessage
 from bot.settings import BotSettings
 from interpreter import RecordStore, Settings
+from interpreter.metrics import Metrics as ServiceMetrics
 from tests.discord_double import Channel, DiscordDouble
 
 QUICK = Backoff(first_s=0.01, most_s=0.05)
@@ -44,6 +45,7 @@ class Service:
 
     records: RecordStore
     settings: Settings
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     def kernels(self) -> tuple[Any, ...]:
         """None live."""
