@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -84,6 +84,7 @@ class Assistant:
         on_event: OnEvent | None = None,
         on_input: OnInput | None = None,
         control: TurnControl | None = None,
+        cell_note: Mapping[str, str] | None = None,
     ) -> TurnResult:
         """Answer a question, running what it takes. Never raises for what a model or cell does.
 
@@ -98,6 +99,7 @@ class Assistant:
             on_event: is told what happens, in order; must not block.
             on_input: answers ``input()`` in cells; None makes that raise in the cell.
             control: with which the turn can be stopped.
+            cell_note: what is kept with its cells, so that they are known again after a restart.
         """
         question = question.strip()
         control = control or TurnControl()
@@ -150,6 +152,7 @@ class Assistant:
             on_event=on_event,
             on_input=on_input,
             control=control,
+            cell_note=cell_note,
         )
         if result.status == "failed" and not question:
             # The files are there all the same, and what they are is known.
@@ -171,6 +174,7 @@ class Assistant:
         on_event: OnEvent | None,
         on_input: OnInput | None,
         control: TurnControl,
+        cell_note: Mapping[str, str] | None,
     ) -> TurnResult:
         async def open_session() -> Session:
             return await self._service.session(user_id=user_id)
@@ -183,6 +187,7 @@ class Assistant:
             on_event=on_event,
             on_input=on_input,
             control=control,
+            cell_note=cell_note,
         )
         if result.writes_calls:
             self._writers.add(question.model)

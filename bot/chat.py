@@ -3,10 +3,10 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from bot import turn_events as events
 from bot.abandon import abandon
@@ -41,7 +41,7 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 T = TypeVar("T")
-TurnStatus: TypeAlias = Literal["answered", "stopped", "rounds", "time", "tokens", "failed"]
+TurnStatus: TypeAlias = Literal["answered", "stopped", "rounds", "time", "tokens", "failed", "left"]
 OnEvent: TypeAlias = Callable[[TurnEvent], None]
 OpenSession: TypeAlias = Callable[[], Awaitable[Session]]
 
@@ -74,6 +74,9 @@ _THOUGHT_ONLY = (
 )
 _BROKEN = "Something went wrong in here; the log has it. Please try again."
 _STOPPED = "Stopped. The variables are kept."
+_LEFT = "Left while a cell ran."
+#: Where a cell goes on without anybody; one that hasn't begun, or asks somebody, doesn't.
+GOES_ON: Final = frozenset({"running", "installing"})
 _STOPPED_HARD = (
     "Stopped. The cell could not be interrupted, so it was ended with its kernel: the variables "
     "are gone, the files are still there."
@@ -85,6 +88,7 @@ class TurnControl:
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()
+        self._is_left = False
 
     @property
     def stopped(self) -> bool:
@@ -94,6 +98,18 @@ class TurnControl:
     def stop(self) -> None:
         """Stop the turn: the cell is interrupted, its variables stay, the model isn't asked."""
         self._stopped.set()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a running cell is to go on."""
+        return self._is_left
+
+    def leave(self) -> None:
+        """Stop the turn, but let a cell that runs go on in its kernel, for a later run of the
+        program; unless the turn is being stopped already."""
+        if not self.stopped:
+            self._is_left = True
+            self.stop()
 
     async def wait(self) -> None:
         """Wait until it is stopped."""
@@ -152,7 +168,8 @@ class TurnResult:
 
     Attributes:
         status: ``answered``; ``stopped`` by somebody; ``rounds``, ``time``, ``tokens``: a limit was
-            reached, and ``answer`` is what could still be said; ``failed``: there is no answer.
+            reached, and ``answer`` is what could still be said; ``failed``: there is no answer;
+            ``left``: a cell of it goes on running, and nothing is to be said.
         answer: for the user, in Markdown; may be empty, unless it was answered.
         cells: what was run, in order.
         exchange: the turn as history keeps it: text only, complete in itself however it ended.
@@ -181,6 +198,7 @@ async def run_turn(
     on_event: OnEvent | None = None,
     on_input: OnInput | None = None,
     control: TurnControl | None = None,
+    cell_note: Mapping[str, str] | None = None,
 ) -> TurnResult:
     """Have a model answer a question, running the cells that it asks for.
 
@@ -195,8 +213,9 @@ async def run_turn(
         on_event: is told what happens, in order; must not block.
         on_input: answers ``input()`` in cells; None makes that raise in the cell.
         control: with which it can be stopped.
+        cell_note: what is kept with its cells, so that they are known again after a restart.
     """
-    turn = _Turn(question, model, open_session, limits, on_event, on_input, control)
+    turn = _Turn(question, model, open_session, limits, on_event, on_input, control, cell_note)
     return await turn.run()
 
 
@@ -212,6 +231,10 @@ class _Ending:
 
 class _Stopped(Exception):
     """Somebody has stopped the turn."""
+
+
+class _Left(Exception):
+    """Somebody has let go of the turn while a cell runs, which goes on."""
 
 
 class _TimeUp(Exception):
@@ -230,7 +253,9 @@ class _Turn:
         on_event: OnEvent | None,
         on_input: OnInput | None,
         control: TurnControl | None,
+        cell_note: Mapping[str, str] | None,
     ) -> None:
+        self._cell_note = cell_note
         self._question = question
         self._model = model
         self._open_session = open_session
@@ -255,6 +280,7 @@ class _Turn:
         self._streamed = ""
         self._ended_hard = False
         self._phase = "queued"
+        self._is_left = False
         context_chars = limits.context_tokens // 8 * 3
         self._result_chars = max(_LEAST_RESULT_CHARS, min(context_chars, _MOST_RESULT_CHARS))
 
@@ -265,6 +291,8 @@ class _Turn:
         except _Stopped:
             note = _STOPPED_HARD if self._ended_hard else _STOPPED
             ending = _Ending("stopped", self._words_so_far(), note)
+        except _Left:
+            ending = _Ending("left", note=_LEFT)
         except _TimeUp:
             ending = _Ending("time", self._words_so_far(), self._limit_note("time"))
         except (BotError, InterpreterError) as error:
@@ -515,13 +543,28 @@ class _Turn:
         )
         try:
             if not await self._done(cell):
+                self._leave(cell)
                 await self._end_cell(session, cell)
         finally:
-            if not cell.done():  # this turn was cancelled: so is its cell, which interrupts it
+            if (
+                not cell.done() and not self._is_left
+            ):  # this turn was cancelled: so is its cell, which interrupts it
                 await abandon(cell)
         if cell.cancelled():
             raise _Stopped if self._control.stopped else _TimeUp
         return cell.result()
+
+    def _leave(self, cell: "asyncio.Task[Execution]") -> None:
+        """Let go of a cell that goes on by itself, if that is wanted.
+
+        Raises:
+            _Left: it is.
+        """
+        if self._control.is_left and self._phase in GOES_ON:
+            self._is_left = True
+            # Its session holds it, and nobody asks any more how it ends.
+            cell.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise _Left
 
     async def _end_cell(self, session: Session, cell: "asyncio.Task[Execution]") -> None:
         """Stop a cell; give it up if it doesn't stop."""

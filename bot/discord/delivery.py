@@ -1,10 +1,11 @@
 """Delivery: messages reach Discord whatever Discord does meanwhile, or it is said why not."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from bot.discord.destinations import (
     DeliveryFailed,
@@ -15,7 +16,7 @@ from bot.discord.destinations import (
     SentMessage,
 )
 from bot.discord.metrics import Metrics
-from bot.discord.outbox import Outbox
+from bot.discord.outbox import OnSafe, Outbox, Promised
 from bot.discord.posting import BACKOFF, Backoff, Post, without_files
 from bot.discord.rest import DiscordHTTP
 from bot.outgoing import OutgoingMessage
@@ -27,6 +28,8 @@ __all__ = [
     "DeliveryLate",
     "Destination",
     "InteractionRef",
+    "OnSafe",
+    "Promised",
     "SentMessage",
 ]
 
@@ -127,6 +130,8 @@ class Delivery:
         *,
         replacing: SentMessage | None = None,
         owner: str,
+        key: str | None = None,
+        on_safe: OnSafe | None = None,
     ) -> tuple[SentMessage, ...]:
         """Send messages that must not be lost, neither by an outage nor by a restart.
 
@@ -138,6 +143,9 @@ class Delivery:
             replacing: a message whose place the first one takes.
             owner: the id of the user whose they are; a Discord id is who gets them by direct
                 message where nothing else is open, unless ``to`` names somebody.
+            key: what they were promised by; at most 16 letters and digits.
+            on_safe: is awaited once they are written down, or it is over: before the first try, and
+                not at all if the program ends before.
 
         Returns:
             The messages as they were sent; without those that an earlier run of the program sent.
@@ -145,7 +153,45 @@ class Delivery:
         Raises:
             DeliveryFailed: Discord won't take them, or didn't for a day.
         """
-        return await self._outbox.deliver(to, messages, replacing=replacing, owner=owner)
+        return await self._outbox.deliver(
+            to, messages, replacing=replacing, owner=owner, key=key, on_safe=on_safe
+        )
+
+    async def promise(
+        self, key: str, to: Destination, *, owner: str, note: Mapping[str, Any]
+    ) -> None:
+        """Write down that messages will come, so that a later run of the program knows it if this
+        one doesn't get to :meth:`deliver` them. Goes on when the caller is cancelled.
+
+        Args:
+            key: what they will be delivered by; at most 16 letters and digits.
+            to: where.
+            owner: the id of the user whose they will be.
+            note: what that run has to know.
+        """
+        await self._outbox.promise(key, to, owner=owner, note=note)
+
+    def show(self, key: str, sent: SentMessage) -> None:
+        """Remember with a promise, in the background, which message is shown until it is kept."""
+        self._outbox.show(key, sent)
+
+    async def promised(self) -> tuple[Promised, ...]:
+        """What earlier runs of the program promised and didn't deliver; each once.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
+        return await self._outbox.promised()
+
+    async def find(self, to: Destination, *, custom_id: str, since: datetime) -> SentMessage | None:
+        """Look in a channel for a message of ours with a certain button; None if it isn't seen.
+
+        Args:
+            to: the channel.
+            custom_id: the button's.
+            since: when the message can have been sent at the earliest.
+        """
+        return await self._post.find(to, custom_id=custom_id, since=since)
 
     async def resume(self) -> None:
         """Go on with what was on its way when the program ended."""

@@ -53,12 +53,22 @@ class Metrics:
             "cellmate_gateway_ready", "Connections to Discord that are up", registry=registry
         )
         self._running = Gauge("cellmate_turns_running", "Turns that run", registry=registry)
+        self._after_restart = Counter(
+            "cellmate_turns_after_restart",
+            "Turns that an earlier run left: their cell went on, or they were cut off",
+            ["result"],
+            registry=registry,
+        )
         self._labels: set[str] = set()
 
     def turn(self, status: str, duration_s: float) -> None:
         """A turn ended."""
         self._turns.labels(self._label(status)).inc()
         self._turn_s.observe(duration_s)
+
+    def turn_after_restart(self, result: str) -> None:
+        """An earlier run had left a turn: "went_on" with its cell, or "cut_off"."""
+        self._after_restart.labels(self._label(result)).inc()
 
     def model_request(self, outcome: str) -> None:
         """The model's server was asked; ``outcome`` is "ok" or an error's class."""

@@ -1,6 +1,9 @@
 """Outbox: messages that must not be lost. Written down before the first try, gone once they are
 there; what an outage or a restart interrupted goes on by itself.
 
+Messages may be promised before they are known. The promise and the messages that keep it are one
+record, so that there is always either the one or the other, whenever the program is killed.
+
 An interaction's token is written down nowhere: after a restart its answer is an ordinary message.
 """
 
@@ -9,14 +12,14 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from bot.discord.destinations import (
     DeliveryFailed,
@@ -29,13 +32,15 @@ from bot.discord.destinations import (
 from bot.discord.metrics import Metrics
 from bot.discord.posting import Post, without_files
 from bot.outgoing import MESSAGE_CHARS, Attachment, Button, OutgoingMessage
-from interpreter import DatabaseUnavailable, InvalidRecord, RecordStore
+from interpreter import DatabaseUnavailable, InvalidRecord, Record, RecordStore
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
 _KIND = "outbox"
 _KEPT: Final = timedelta(hours=24)
+#: After so long without the bot nobody waits to be told that their question came to nothing.
+_PROMISE_KEPT: Final = timedelta(days=7)
 _MOST_FOR_ONE = 20
 _MOST_RESUMED = 1000
 _RECORDING_S = 5.0
@@ -43,13 +48,40 @@ _CATCHING_UP_S = 30.0
 #: 16 characters, so that two for the number of the message, and more, fit into a nonce of 25.
 _ID_BYTES = 8
 
+#: Is awaited once what was given can't be lost any more.
+OnSafe: TypeAlias = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """Messages that an earlier run of the program promised, and didn't come to write down.
+
+    Attributes:
+        key: what they were promised by.
+        owner: the id of the user whose they are.
+        to: where they were to go; without the interaction, whose token is written down nowhere.
+        shown: a message that was shown until they come; None if none is known.
+        since: when they were promised; UTC.
+        note: what was to be remembered with the promise.
+    """
+
+    key: str
+    owner: str
+    to: Destination
+    shown: SentMessage | None
+    since: datetime
+    note: Mapping[str, Any]
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """Messages on their way.
+    """Messages on their way, or promised.
 
     Attributes:
         id: names its record and its directory, and begins the messages' nonces.
+        messages: with copies of their files; none before these are made.
+        given: the messages as they were given.
+        note: of a promise, as long as it is one.
         sent: those that are there, in order.
         recorded: whether the database knows of it.
         over: whether nothing of it is to stay.
@@ -68,6 +100,9 @@ class _Entry:
     recorded: bool = False
     resumed: bool = False
     over: bool = False
+    given: tuple[OutgoingMessage, ...] = ()
+    note: Mapping[str, Any] | None = None
+    on_safe: OnSafe | None = None
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     task: "asyncio.Task[tuple[SentMessage, ...]] | None" = None
 
@@ -91,6 +126,8 @@ class Outbox:
         self._metrics = metrics
         self._now = now
         self._entries: dict[str, _Entry] = {}
+        self._promises: dict[str, _Entry] = {}
+        self._recording: set[asyncio.Task[None]] = set()
         self._unstruck: set[str] = set()
 
     @classmethod
@@ -138,14 +175,11 @@ class Outbox:
         for record in found:
             if record.key in self._entries:
                 continue
-            try:
-                entry = _read(record.key, record.owner or "", record.value, self._directory)
-            except (KeyError, TypeError, ValueError):
-                log.exception("outbox record unreadable", delivery=record.key)
-                continue
-            self._begin(entry)
-        if found:
-            log.info("deliveries resumed", count=len(found))
+            entry = self._entry_of(record)
+            if entry is not None and entry.note is None:
+                self._begin(entry)
+        if self._entries:
+            log.info("deliveries resumed", count=len(self._entries))
         if len(found) < _MOST_RESUMED:
             await asyncio.to_thread(self._remove_strays, {*self._entries})
 
@@ -156,6 +190,8 @@ class Outbox:
         *,
         replacing: SentMessage | None,
         owner: str,
+        key: str | None = None,
+        on_safe: OnSafe | None = None,
     ) -> tuple[SentMessage, ...]:
         """Send messages in order; see ``Delivery.deliver``. Goes on when the caller is cancelled.
 
@@ -164,7 +200,11 @@ class Outbox:
         """
         if to.user_id is None and owner.isdecimal():
             to = replace(to, user_id=int(owner))
-        entry = _Entry(token_hex(_ID_BYTES), owner, to, tuple(messages), replacing, self._now())
+        entry = self._promises.pop(key or "", None)
+        if entry is None:
+            entry = _Entry(key or token_hex(_ID_BYTES), owner, to, (), replacing, self._now())
+        entry.to, entry.replacing, entry.since = to, replacing, self._now()
+        entry.given, entry.on_safe = tuple(messages), on_safe
         await self._make_room(owner)
         task = self._begin(entry)
         try:
@@ -176,7 +216,60 @@ class Outbox:
 
     async def forget(self, owner: str) -> None:
         """Give up what is on its way for a user, who wants everything deleted."""
+        for entry in [e for e in self._promises.values() if e.owner == owner]:
+            del self._promises[entry.id]
+            await self._settle(entry)
         await self._drop([e for e in self._entries.values() if e.owner == owner])
+
+    # -- promises --------------------------------------------------------------------------------
+
+    async def promise(
+        self, key: str, to: Destination, *, owner: str, note: Mapping[str, Any]
+    ) -> None:
+        """Write down that messages will come; see ``Delivery.promise``."""
+        entry = _Entry(key, owner, to, (), None, self._now(), note=note)
+        self._promises[key] = entry
+        await asyncio.shield(self._record_soon(entry))
+
+    def show(self, key: str, sent: SentMessage) -> None:
+        """Remember with a promise, in the background, what is shown meanwhile."""
+        entry = self._promises.get(key)
+        if entry is not None:
+            entry.replacing = sent
+            self._record_soon(entry)
+
+    async def promised(self) -> tuple[Promised, ...]:
+        """What earlier runs of the program promised and didn't come to write down; each once.
+
+        Raises:
+            DatabaseUnavailable: the database can't be used.
+        """
+        found = await self._records.list(_KIND, limit=_MOST_RESUMED, newest_first=False)
+        earlier: list[Promised] = []
+        for record in found:
+            if record.key in self._promises or record.key in self._entries:
+                continue
+            entry = self._entry_of(record)
+            if entry is None or entry.note is None:
+                continue
+            self._promises[entry.id] = entry
+            earlier.append(
+                Promised(
+                    key=entry.id,
+                    owner=entry.owner,
+                    to=entry.to,
+                    shown=entry.replacing,
+                    since=entry.since,
+                    note=entry.note,
+                )
+            )
+        return tuple(earlier)
+
+    def _record_soon(self, entry: _Entry) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._record(entry))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+        return task
 
     async def flush(self, timeout_s: float) -> int:
         """Wait for what is on its way; gives how many aren't done then."""
@@ -199,8 +292,11 @@ class Outbox:
         try:
             if not entry.resumed:
                 directory = self._directory / entry.id
-                entry.messages = await asyncio.to_thread(_spooled, entry.messages, directory)
+                entry.messages = await asyncio.to_thread(_spooled, entry.given, directory)
+                entry.note, entry.recorded = None, False
                 await self._record(entry)
+                if entry.recorded:
+                    await self._told_safe(entry)
             while entry.done < len(entry.messages):
                 await self._carry_next(entry)
         except DeliveryFailed as error:
@@ -231,9 +327,9 @@ class Outbox:
         message = entry.messages[number]
         log.warning("files delayed", delivery=entry.id, count=len(message.attachments))
         alone = replace(message, content="", buttons=())
-        files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (alone,), None, self._now())
+        files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (), None, self._now())
         directory = self._directory / files.id
-        files.messages = await asyncio.to_thread(_spooled, files.messages, directory)
+        files.messages = await asyncio.to_thread(_spooled, (alone,), directory)
         await self._record(files)
         words = without_files(message, "Discord can't take files just now; these follow later")
         entry.messages = (*entry.messages[:number], words, *entry.messages[number + 1 :])
@@ -280,8 +376,9 @@ class Outbox:
     async def _record(self, entry: _Entry) -> None:
         """Write down what is still to be done; without a database it is done all the same."""
         async with entry.writing:
-            if entry.over:
+            if entry.over or not (entry.messages or entry.note is not None):
                 return
+            kept = _KEPT if entry.note is None else _PROMISE_KEPT
             try:
                 async with asyncio.timeout(_RECORDING_S):
                     await self._records.put(
@@ -289,7 +386,7 @@ class Outbox:
                         entry.id,
                         _written(entry),
                         owner=entry.owner,
-                        expires_at=entry.since + _KEPT,
+                        expires_at=entry.since + kept,
                     )
                 entry.recorded = True
             except (DatabaseUnavailable, InvalidRecord, TimeoutError) as error:
@@ -302,8 +399,18 @@ class Outbox:
             # Perhaps it is there even if nobody said so.
             self._unstruck.add(entry.id)
             await self._strike_off()
+        await self._told_safe(entry)
         await asyncio.to_thread(shutil.rmtree, self._directory / entry.id, True)
         self._entries.pop(entry.id, None)
+
+    async def _told_safe(self, entry: _Entry) -> None:
+        """Tell, once, that what was given can't be lost any more."""
+        on_safe, entry.on_safe = entry.on_safe, None
+        if on_safe is not None:
+            try:
+                await on_safe()
+            except Exception:  # the messages are safe all the same
+                log.exception("who delivers could not be told", delivery=entry.id)
 
     async def _strike_off(self) -> None:
         """Remove the records of what is over, as far as there is a database."""
@@ -321,8 +428,9 @@ class Outbox:
         """Tell the database what it couldn't be told while it was away."""
         while True:
             await asyncio.sleep(_CATCHING_UP_S)
-            for entry in [e for e in self._entries.values() if not e.recorded]:
-                await self._record(entry)
+            for entry in [*self._promises.values(), *self._entries.values()]:
+                if not entry.recorded:
+                    await self._record(entry)
             await self._strike_off()
 
     async def _make_room(self, owner: str) -> None:
@@ -345,11 +453,21 @@ class Outbox:
                 shutil.rmtree(path, ignore_errors=True)
 
     async def _close(self) -> None:
+        if self._recording:  # short, and a promise is to be found after the restart
+            await asyncio.wait(self._recording)
         tasks = [entry.task for entry in self._entries.values() if entry.task]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _entry_of(self, record: Record) -> _Entry | None:
+        """What a record of an earlier run says; None if that can't be read."""
+        try:
+            return _read(record.key, record.owner or "", record.value, self._directory)
+        except (KeyError, TypeError, ValueError):
+            log.exception("outbox record unreadable", delivery=record.key)
+            return None
 
 
 def _is_cancelled() -> bool:
@@ -370,6 +488,8 @@ def _spooled(messages: Sequence[OutgoingMessage], directory: Path) -> tuple[Outg
 
     A file that is gone already is named instead.
     """
+    # What a run left that was killed while it copied: the copies are made anew, or refused.
+    shutil.rmtree(directory, ignore_errors=True)
     return tuple(
         _spooled_message(message, directory, number) for number, message in enumerate(messages)
     )
@@ -435,6 +555,7 @@ def _written(entry: _Entry) -> dict[str, Any]:
         "since": entry.since,
         "done": entry.done,
         "messages": [_written_message(message) for message in entry.messages],
+        "promise": entry.note,
     }
 
 
@@ -486,6 +607,7 @@ def _read(delivery_id: str, owner: str, value: Mapping[str, Any], directory: Pat
     """
     to, private = _read_place(value["to"])
     replacing = value["replacing"]
+    note = value.get("promise")
     messages = (_read_message(m, directory / delivery_id) for m in value["messages"])
     return _Entry(
         delivery_id,
@@ -497,7 +619,8 @@ def _read(delivery_id: str, owner: str, value: Mapping[str, Any], directory: Pat
         value["since"],
         done=int(value["done"]),
         recorded=True,
-        resumed=True,
+        resumed=note is None,
+        note=note,
     )
 
 

@@ -1,9 +1,11 @@
 """A cell that somebody wrote themselves: run without a model, stopped as a turn's cells are."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from bot.abandon import abandon
-from bot.chat import TurnControl
+from bot.chat import GOES_ON, TurnControl
 from bot.discord.progress import Progress
 from bot.turn_events import CellDone, CellInstalling, CellOutput, CellRunning, CellWaiting
 from interpreter import Execution, InterpreterError, OnInput, Phase, Session
@@ -13,6 +15,10 @@ log = get_logger(__name__)
 
 #: How long an interrupted cell has to end before it is ended with its kernel.
 _GRACE_S = 6.0
+
+
+class TurnLeft(Exception):
+    """Somebody has let go of a turn while a cell of it runs, which goes on by itself."""
 
 
 class GivenUp(Exception):
@@ -34,6 +40,7 @@ async def run_own_code(
     progress: Progress,
     on_input: OnInput,
     control: TurnControl,
+    cell_note: Mapping[str, str] | None = None,
     grace_s: float = _GRACE_S,
 ) -> Execution:
     """Run a cell as it was written.
@@ -44,10 +51,12 @@ async def run_own_code(
         progress: is told what happens.
         on_input: answers ``input()``.
         control: stops it; the variables stay.
+        cell_note: what is kept with the cell, so that it is known again after a restart.
         grace_s: how long it has to end then.
 
     Raises:
         GivenUp: it was stopped before it ran, or could not be interrupted.
+        TurnLeft: it goes on by itself.
         InterpreterError: it could not be run.
     """
     phases: list[str] = ["queued"]
@@ -69,13 +78,19 @@ async def run_own_code(
         )
     )
     stopped = asyncio.create_task(control.wait())
+    ending: tuple[asyncio.Task[Any], ...] = (cell, stopped)
     try:
         await asyncio.wait({cell, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not cell.done() and control.is_left and phases[-1] in GOES_ON:
+            # Its session holds it, and nobody asks any more how it ends.
+            cell.add_done_callback(lambda task: task.cancelled() or task.exception())
+            ending = (stopped,)
+            raise TurnLeft
         if not cell.done():
             await _end(session, cell, phases, grace_s)
         execution = cell.result()
     finally:
-        await abandon(cell, stopped)
+        await abandon(*ending)
     progress.on_event(CellDone(1, execution))
     return execution
 

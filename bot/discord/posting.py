@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -368,21 +368,39 @@ class Post:
         if to.is_private or (to.interaction and to.interaction.followups_left is not None):
             return None
         place = to if way != "direct" else await self._direct_destination(to)
-        after = (int(sending.first_try.timestamp() * 1000) - _EPOCH_MS - 5000) << 22
         try:
-            found = await self._http.attempt(
-                "GET",
-                "/channels/{channel_id}/messages",
-                {"channel_id": place.channel_id},
-                params={"limit": "50", "after": str(after)},
-            )
+            found = await self._messages_since(place, sending.first_try)
             me = await self._http.own_id()
         except Refused as refused:
             log.info("channel not readable", channel_id=place.channel_id, code=refused.code)
             return None
-        for there in found if isinstance(found, list) else ():
+        for there in found:
             if self._is_same(there, sending.message, me):
                 return _sent(there, self._reached(sending, way))
+        return None
+
+    async def _messages_since(self, place: Destination, since: datetime) -> Sequence[Any]:
+        after = (int(since.timestamp() * 1000) - _EPOCH_MS - 5000) << 22
+        found = await self._http.attempt(
+            "GET",
+            "/channels/{channel_id}/messages",
+            {"channel_id": place.channel_id},
+            params={"limit": "50", "after": str(after)},
+        )
+        return found if isinstance(found, list) else ()
+
+    async def find(self, to: Destination, *, custom_id: str, since: datetime) -> SentMessage | None:
+        """Look for a message of ours with a certain button; a few tries. See ``Delivery.find``."""
+        deadline = time.monotonic() + 2 * _QUICK_S
+        try:
+            found = await self._patiently(partial(self._messages_since, to, since), deadline)
+            me = await self._http.own_id()
+        except (Refused, Unanswered, DeliveryLate) as error:
+            log.info("channel not readable", channel_id=to.channel_id, reason=error.detail)
+            return None
+        for there in found:
+            if _author_of(there) == me and custom_id in _buttons_of(there):
+                return _sent(there, to.without_interaction())
         return None
 
     def _is_same(self, there: Any, message: OutgoingMessage, me: int) -> bool:
@@ -481,6 +499,22 @@ class _Uploads:
             if self._could_part and self._failures >= _UPLOAD_TRIES:
                 raise FilesLate("Discord doesn't take files just now.", error.detail) from error
             raise
+
+
+def _author_of(there: Any) -> int | None:
+    try:
+        return int(there["author"]["id"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _buttons_of(there: Any) -> frozenset[str]:
+    """The custom ids of a message's buttons."""
+    try:
+        rows = [row.get("components", ()) for row in there.get("components", ())]
+        return frozenset(str(button.get("custom_id")) for row in rows for button in row)
+    except (AttributeError, TypeError):
+        return frozenset()
 
 
 def _webhook(interaction: InteractionRef) -> dict[str, str | int]:

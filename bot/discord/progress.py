@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from bot import turn_events as events
@@ -137,6 +137,9 @@ class Progress:
         to: Destination,
         *,
         stop_button: Button,
+        sent: SentMessage | None = None,
+        first: Callable[[], Awaitable[object]] | None = None,
+        on_sent: Callable[[SentMessage], None] = lambda sent: None,
         now: Callable[[], float] = time.monotonic,
         pause_s: float = _PAUSE_S,
         tick_s: float = _TICK_S,
@@ -147,6 +150,9 @@ class Progress:
             delivery: sends and edits.
             to: where.
             stop_button: the button below it.
+            sent: a message that is there already; None to send one.
+            first: what has to be done before it is sent.
+            on_sent: is told of the message that was sent.
             now: tells the time in seconds.
             pause_s: how long nothing is edited after an edit.
             tick_s: how often a running cell's time is told anew.
@@ -161,7 +167,9 @@ class Progress:
         self._shown = ""
         self._task: asyncio.Task[None] | None = None
         self._late: asyncio.Future[None] | None = None
-        self.sent: SentMessage | None = None
+        self._first = first
+        self._on_sent = on_sent
+        self.sent = sent
 
     async def __aenter__(self) -> "Progress":
         """Send it; a turn goes on without where that can't be."""
@@ -189,6 +197,14 @@ class Progress:
             task.cancel()
             await asyncio.wait({task})
 
+    async def leave(self, line: str) -> None:
+        """Say something for good, without a button, once it has ended; one quick try."""
+        if self.sent is not None:
+            try:
+                await self._delivery.edit(self.sent, OutgoingMessage(line), patient=False)
+            except DeliveryFailed as error:
+                log.info("progress not shown", reason=type(error).__name__)
+
     async def take_back(self) -> None:
         """Delete the message, if it came only when the turn was over: its answer stands beside."""
         if self._late is None:
@@ -199,6 +215,8 @@ class Progress:
 
     async def _keep_up(self) -> None:
         try:
+            if self._first is not None:
+                await self._first()
             await self._show()
             while True:
                 if not self._changed.is_set():
@@ -237,6 +255,7 @@ class Progress:
         try:
             if self.sent is None:
                 self.sent = await self._delivery.send(self._to, message)
+                self._on_sent(self.sent)
             else:
                 self.sent = await self._delivery.edit(self.sent, message, patient=False)
         except DeliveryFailed as error:

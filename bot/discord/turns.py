@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
+from typing import Any, TypeAlias
 
 import aiohttp
 
@@ -14,11 +15,11 @@ from bot.assistant import Assistant
 from bot.chat import TurnControl, TurnResult
 from bot.conversation import Exchange
 from bot.discord.custom_ids import CustomId
-from bot.discord.delivery import Delivery, DeliveryFailed, Destination, SentMessage
+from bot.discord.delivery import Delivery, DeliveryFailed, Destination, OnSafe, SentMessage
 from bot.discord.handler_errors import report_error
 from bot.discord.inputs import Inputs
 from bot.discord.metrics import Metrics
-from bot.discord.own_code import GivenUp, run_own_code
+from bot.discord.own_code import GivenUp, TurnLeft, run_own_code
 from bot.discord.past_turns import PastTurns
 from bot.discord.progress import Progress
 from bot.discord.uploads import Incoming, Uploaded, upload_all
@@ -38,6 +39,12 @@ log = get_logger(__name__)
 #: Turns that run at once; more of them wait in the order of their coming.
 _MOST_TURNS = 50
 _STOPPING_S = 15.0
+#: How long a question waits, at most, until it is written down that it was asked.
+_PROMISING_S = 1.0
+#: How long the end of the program waits for turns to let go of their cells.
+_LEAVING_S = 2.0
+#: Of a question, for a later run of the program.
+_QUESTION_CHARS = 4_000
 #: How long the end of the program waits for last words to be written down.
 _LAST_WORDS_S = 5.0
 #: Messages of which it is remembered whose question they answer.
@@ -46,6 +53,7 @@ _THINKING = "Thinking…"
 _BUSY = "You have a question waiting already; please let that one come first, or press **Stop**."
 _DRAINING = "I am being restarted; please ask again in a minute."
 _CUT_SHORT = "I had to be restarted before this was done; please ask again in a minute."
+_LEFT = "I am being restarted; the code goes on meanwhile, and its results come here."
 _NOT_BEGUN = "Stopped before it began."
 _STOPPED_HARD = (
     "Stopped. The code could not be interrupted, so it was ended with its kernel: the variables "
@@ -100,6 +108,12 @@ class RunningTurn:
     exchange: Exchange | None = None
 
 
+#: Gives what is to be said at a turn's end.
+Answer: TypeAlias = Callable[[RunningTurn, Progress], Awaitable[tuple[OutgoingMessage, ...]]]
+#: Finds the message that tells of a turn's progress.
+FindShown: TypeAlias = Callable[[], Awaitable[SentMessage | None]]
+
+
 class Turns:
     """All turns of all users: one of each user runs, one more may wait."""
 
@@ -118,8 +132,10 @@ class Turns:
         metrics: Metrics,
         http: aiohttp.ClientSession,
         most_turns: int = _MOST_TURNS,
+        keeps_cells: bool = False,
     ) -> None:
         """Use :meth:`open`."""
+        self._keeps_cells = keeps_cells
         self._settings = settings
         self._service = service
         self._assistant = assistant
@@ -144,7 +160,11 @@ class Turns:
     @classmethod
     @asynccontextmanager
     async def open(cls, **parts: "object") -> AsyncIterator["Turns"]:
-        """Take turns until the context ends; ``parts`` are those of the class but ``http``."""
+        """Take turns until the context ends; ``parts`` are those of the class but ``http``.
+
+        With ``keeps_cells``, cells that run then go on in their kernels, for a later run of the
+        program: the service has to let them.
+        """
         async with aiohttp.ClientSession(raise_for_status=False) as http:
             turns = cls(**parts, http=http)  # type: ignore[arg-type]  # handed on
             try:
@@ -208,6 +228,24 @@ class Turns:
         self._tasks[turn] = asyncio.create_task(self._take(turn))
         return turn
 
+    def go_on(
+        self, turn_id: str, asked: Asked, answer: Answer, *, shown: FindShown, safe: OnSafe
+    ) -> RunningTurn:
+        """Go on with a turn that an earlier run of the program has begun; the user's next question
+        waits behind it.
+
+        Args:
+            turn_id: by which its answer was promised.
+            asked: what was asked for, as far as it is known.
+            answer: gives what is to be said at its end.
+            shown: gives the message that tells of its progress; None if there is none.
+            safe: is awaited once the answer can't be lost any more.
+        """
+        turn = RunningTurn(turn_id, asked)
+        self._of_user.setdefault(asked.person.user_id, []).append(turn)
+        self._tasks[turn] = asyncio.create_task(self._finish(turn, answer, shown, safe))
+        return turn
+
     def stop(self, turn: RunningTurn) -> None:
         """Stop a turn: the cell is interrupted, the variables stay, what there is is delivered."""
         turn.control.stop()
@@ -225,7 +263,8 @@ class Turns:
             await asyncio.wait({task})
 
     async def drain(self, timeout_s: float, *, stopping_s: float = _STOPPING_S) -> None:
-        """Take no new turns, and wait for those that run; then stop what is left.
+        """Take no new turns, and wait for those that run; then stop what is left. A cell that runs
+        then goes on, if the service lets it.
 
         Args:
             timeout_s: how long to wait before they are stopped.
@@ -233,14 +272,23 @@ class Turns:
         """
         self._draining = True
         await _settled({*self._tasks.values(), *self._deliveries}, timeout_s)
-        for turn in list(self._tasks):
-            self.stop(turn)
+        self._stop_all()
         await _settled({*self._tasks.values()}, stopping_s)
         await self._end()
+
+    def _stop_all(self) -> None:
+        for turn in list(self._tasks):
+            if self._keeps_cells:
+                turn.control.leave()
+            else:
+                turn.control.stop()
 
     async def _end(self) -> None:
         """Let go of what is still there; those who asked are told, now or after the restart."""
         self._draining = True
+        if self._keeps_cells:
+            self._stop_all()
+            await _settled({*self._tasks.values()}, _LEAVING_S)
         tasks = {*self._tasks.values()}
         for task in tasks:
             task.cancel()
@@ -253,17 +301,67 @@ class Turns:
 
     async def _take(self, turn: RunningTurn) -> None:
         """A turn from its beginning to its end; never raises but when it is cancelled."""
-        asked, user_id = turn.asked, turn.asked.person.user_id
-        stop = Button("Stop", str(CustomId("stop", user_id, turn.turn_id)), "danger")
+        promising = asyncio.create_task(self._promise(turn))
+
+        async def written_down() -> None:
+            # In vain if the database is away, and then a restart loses it.
+            await asyncio.wait({promising}, timeout=_PROMISING_S)
+
+        progress = Progress(
+            self._delivery,
+            turn.asked.destination,
+            stop_button=stop_button(turn.asked.person.user_id, turn.turn_id),
+            first=written_down,
+            on_sent=lambda sent: self._delivery.show(turn.turn_id, sent),
+        )
+
+        async def answer(turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
+            async with AsyncExitStack() as places:
+                if not await self._find_place(turn, progress, places):
+                    return (OutgoingMessage(_NOT_BEGUN),)
+                await written_down()
+                return await self._run(turn, progress)
+
+        with self._logged(turn):
+            try:
+                async with progress:
+                    messages = await self._answered(turn, progress, answer)
+                self._deliver(turn, messages, progress)
+            except TurnLeft:
+                await progress.leave(_LEFT)
+            except asyncio.CancelledError:
+                self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress)
+                raise
+
+    async def _finish(
+        self, turn: RunningTurn, answer: Answer, shown: FindShown, safe: OnSafe
+    ) -> None:
+        """The rest of a turn that an earlier run has begun. If it is cancelled, the next one will
+        see to it."""
+        user_id = turn.asked.person.user_id
+        with self._logged(turn):
+            async with self._locks.setdefault(user_id, asyncio.Lock()):
+                progress = Progress(
+                    self._delivery,
+                    turn.asked.destination,
+                    stop_button=stop_button(user_id, turn.turn_id),
+                    sent=await shown(),
+                    on_sent=lambda sent: self._delivery.show(turn.turn_id, sent),
+                )
+                try:
+                    async with progress:
+                        messages = await self._answered(turn, progress, answer)
+                    self._deliver(turn, messages, progress, safe)
+                except TurnLeft:
+                    await progress.leave(_LEFT)
+
+    @contextmanager
+    def _logged(self, turn: RunningTurn) -> Iterator[None]:
+        """A turn is known until the end of the context."""
+        user_id = turn.asked.person.user_id
         began = asyncio.get_running_loop().time()
-        progress = Progress(self._delivery, asked.destination, stop_button=stop)
         try:
-            async with progress:
-                messages = await self._answered(turn, progress)
-            self._deliver(turn, messages, progress)
-        except asyncio.CancelledError:
-            self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress)
-            raise
+            yield
         finally:
             del self._tasks[turn]
             own = self._of_user.get(user_id, [])
@@ -274,13 +372,25 @@ class Turns:
             seconds = round(asyncio.get_running_loop().time() - began, 1)
             log.info("turn ended", turn_id=turn.turn_id, user_id=user_id, seconds=seconds)
 
-    async def _answered(self, turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
-        """What is to be said in the end, whatever happens."""
+    async def _promise(self, turn: RunningTurn) -> None:
+        """Write down what a later run of the program has to know, should this one be killed."""
+        asked = turn.asked
+        await self._delivery.promise(
+            turn.turn_id, asked.destination, owner=asked.person.user_id, note=written(asked)
+        )
+
+    async def _answered(
+        self, turn: RunningTurn, progress: Progress, answer: Answer
+    ) -> tuple[OutgoingMessage, ...]:
+        """What is to be said in the end, whatever happens.
+
+        Raises:
+            TurnLeft: a cell of it goes on, and nothing is to be said now.
+        """
         try:
-            async with AsyncExitStack() as places:
-                if not await self._find_place(turn, progress, places):
-                    return (OutgoingMessage(_NOT_BEGUN),)
-                return await self._run(turn, progress)
+            return await answer(turn, progress)
+        except TurnLeft:
+            raise
         except Exception as error:
             sentence = report_error(error, where="turn", metrics=self._metrics)
             return (OutgoingMessage(plain_sentence(sentence)),)
@@ -325,6 +435,8 @@ class Turns:
             messages, cells = await self._run_code(turn, progress)
         else:
             result = await self._answer(turn, progress, grant.model, grant.tokens)
+            if result.status == "left":
+                raise TurnLeft
             messages, cells = await self._composed(turn, result), result.cells
         if cells:
             await self._past.keep(turn.turn_id, asked.person.user_id, cells)
@@ -335,9 +447,11 @@ class Turns:
         turn: RunningTurn,
         messages: tuple[OutgoingMessage, ...],
         progress: Progress,
+        safe: OnSafe | None = None,
     ) -> None:
         """Have something delivered; an outage keeps the user's next question waiting no longer."""
-        for delivering in (self._delivered(turn, messages, progress.sent), progress.take_back()):
+        delivered = self._delivered(turn, messages, progress.sent, safe)
+        for delivering in (delivered, progress.take_back()):
             task = asyncio.create_task(delivering)
             self._deliveries.add(task)
             task.add_done_callback(self._deliveries.discard)
@@ -347,13 +461,19 @@ class Turns:
         turn: RunningTurn,
         messages: tuple[OutgoingMessage, ...],
         replacing: SentMessage | None,
+        safe: OnSafe | None,
     ) -> None:
         asked, user_id = turn.asked, turn.asked.person.user_id
         if replacing is not None:  # somebody may reply before all of it is written down
             self._askers[replacing.message_id] = user_id
         try:
             sent = await self._delivery.deliver(
-                asked.destination, messages, replacing=replacing, owner=user_id
+                asked.destination,
+                messages,
+                replacing=replacing,
+                owner=user_id,
+                key=turn.turn_id,
+                on_safe=safe,
             )
         except DeliveryFailed as error:
             log.warning("answer not delivered", turn_id=turn.turn_id, reason=str(error))
@@ -410,8 +530,11 @@ class Turns:
             on_event=progress.on_event,
             on_input=self._asking(turn, progress),
             control=turn.control,
+            cell_note=cell_note(turn.turn_id),
         )
         await self._gate.charge(asked.person, result.usage)
+        if result.status == "left":  # a later run of the program knows how it ends
+            return result
         if result.status != "failed" or result.cells:
             turn.exchange = result.exchange
             await self._conversations.append(
@@ -468,18 +591,25 @@ class Turns:
                 progress=progress,
                 on_input=self._asking(turn, progress),
                 control=turn.control,
+                cell_note=cell_note(turn.turn_id),
             )
         except GivenUp as stopped:
             return (OutgoingMessage(_STOPPED_HARD if stopped.had_begun else _NOT_BEGUN),), ()
-        messages = await compose_execution(
+        return await self.composed_cell(turn, execution), (execution,)
+
+    async def composed_cell(
+        self, turn: RunningTurn, execution: Execution
+    ) -> tuple[OutgoingMessage, ...]:
+        """A cell as the whole answer: with its code above it, if that was what was asked for."""
+        asked, user_id = turn.asked, turn.asked.person.user_id
+        return await compose_execution(
             execution,
             picture=self._picture(user_id),
             attachment_bytes=asked.destination.attachment_bytes,
-            buttons=_buttons(user_id, turn.turn_id)[1:],
-            show_code=True,
+            buttons=_buttons(user_id, turn.turn_id)[1 if asked.is_code else 0 :],
+            show_code=asked.is_code,
             offer=_offers_to(user_id),
         )
-        return messages, (execution,)
 
     def _picture(self, user_id: str) -> Callable[[bytes, str], Awaitable[bytes | None]]:
         async def picture(content: bytes, mime: str) -> bytes | None:
@@ -496,6 +626,42 @@ class Turns:
 async def _settled(tasks: "set[asyncio.Task[None]]", timeout_s: float | None) -> None:
     if tasks:
         await asyncio.wait(tasks, timeout=timeout_s)
+
+
+def stop_button(user_id: str, turn_id: str) -> Button:
+    """The button below a turn's progress."""
+    return Button("Stop", str(CustomId("stop", user_id, turn_id)), "danger")
+
+
+def cell_note(turn_id: str) -> dict[str, str]:
+    """What is kept with a turn's cells."""
+    return {"turn": turn_id}
+
+
+def written(asked: Asked) -> dict[str, Any]:
+    """What was asked for, as a later run of the program gets it."""
+    return {
+        "channel": asked.channel_id,
+        "guild": asked.person.guild_id,
+        "question": asked.question[:_QUESTION_CHARS].encode(errors="replace").decode(),
+        "is_code": asked.is_code,
+    }
+
+
+def read(note: Mapping[str, Any], *, owner: str, to: Destination) -> Asked:
+    """What an earlier run of the program wrote down of what somebody asked for.
+
+    Raises:
+        KeyError: it isn't that.
+    """
+    guild_id = note["guild"]
+    return Asked(
+        person=Person(user_id=owner, name="", guild_id=None if guild_id is None else str(guild_id)),
+        destination=to,
+        channel_id=str(note["channel"]),
+        question=str(note["question"]),
+        is_code=bool(note["is_code"]),
+    )
 
 
 def _buttons(user_id: str, turn_id: str) -> tuple[Button, ...]:

@@ -573,6 +573,40 @@ async def test_a_stop_interrupts_the_cell_and_keeps_what_there_is(talk: Talk) ->
     well_formed(turn.exchange)
 
 
+async def test_a_turn_that_is_left_lets_its_cell_run_on(talk: Talk) -> None:
+    talk.session.will_run_on("loop()")
+    talk.openai.call("loop()")
+    asking = asyncio.create_task(talk.ask())
+    await talk.session.running.wait()
+    talk.control.leave()
+    turn = await asking
+    assert (turn.status, talk.session.interrupts) == ("left", 0)
+    assert talk.session.cancelled == []
+    well_formed(turn.exchange)
+    talk.session.stopped.set()
+
+
+async def test_a_turn_that_is_being_stopped_can_not_be_left(talk: Talk) -> None:
+    talk.session.will_run_on("loop()")
+    talk.openai.call("loop()")
+    asking = asyncio.create_task(talk.ask())
+    await talk.session.running.wait()
+    talk.control.stop()
+    talk.control.leave()
+    turn = await asking
+    assert (turn.status, talk.session.interrupts) == ("stopped", 1)
+
+
+async def test_a_turn_that_is_left_while_its_cell_waits_is_stopped(talk: Talk) -> None:
+    talk.session.busy_with_others = True
+    talk.openai.call("1")
+    asking = asyncio.create_task(talk.ask())
+    await talk.waits.wait()
+    talk.control.leave()
+    turn = await asking
+    assert (turn.status, talk.session.interrupts) == ("stopped", 0)
+
+
 async def test_a_stop_of_a_cell_that_waits_leaves_the_one_before_it_alone(talk: Talk) -> None:
     talk.session.busy_with_others = True
     talk.openai.call("1")

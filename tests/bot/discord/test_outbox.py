@@ -365,3 +365,99 @@ async def test_everything_of_a_user_can_be_forgotten(
     discord.faults.clear()
     await other
     assert shown(channel.by_bot) == [("here", [b"2"])]
+
+
+async def test_what_was_promised_is_known_after_a_restart(
+    outside: Outside, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        shown_now = await delivery.send(to_channel(channel), OutgoingMessage("thinking"))
+        note = {"question": "why?"}
+        await delivery.promise("turn1", to_channel(channel), owner="42", note=note)
+        delivery.show("turn1", shown_now)
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(1) == 0, "there is nothing to send yet"
+        (promised,) = await delivery.promised()
+        assert await delivery.promised() == (), "it is told once"
+        assert (promised.key, promised.owner, promised.note) == ("turn1", "42", note)
+        assert promised.shown is not None
+        await delivery.deliver(
+            promised.to,
+            [OutgoingMessage("because")],
+            replacing=promised.shown,
+            owner="42",
+            key=promised.key,
+        )
+    assert shown(channel.by_bot) == [("because", [])]
+    assert await outside.records.list("outbox") == ()
+
+
+async def test_what_this_run_promised_is_no_leftover(outside: Outside, channel: Channel) -> None:
+    async with outside.start() as delivery:
+        await delivery.promise("turn1", to_channel(channel), owner="42", note={})
+        assert await delivery.promised() == ()
+
+
+async def test_a_promise_that_is_kept_isn_t_found_again_wherever_it_is_interrupted(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        await delivery.promise("turn1", to_channel(channel), owner="42", note={})
+        discord.faults.rest(status=503, times=10_000, method="POST")
+        safe = asyncio.Event()
+
+        async def on_safe() -> None:
+            assert (await outside.records.list("outbox"))[0].value["messages"]
+            safe.set()
+
+        delivering = asyncio.create_task(
+            delivery.deliver(
+                to_channel(channel), [attached(b"1")], owner="42", key="turn1", on_safe=on_safe
+            )
+        )
+        await asyncio.wait_for(safe.wait(), 10)
+    await asyncio.gather(delivering, return_exceptions=True)
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        assert await delivery.promised() == ()
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+        assert await delivery.promised() == ()
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+    assert outside.kept() == []
+
+
+async def test_files_that_were_copied_before_a_kill_don_t_hinder_the_next_run(
+    outside: Outside, channel: Channel
+) -> None:
+    async with outside.start() as delivery:
+        await delivery.promise("turn1", to_channel(channel), owner="42", note={})
+        (outside.directory / "turn1").mkdir()
+        (outside.directory / "turn1" / "0-0").write_bytes(b"half of it")
+    async with outside.start() as delivery:
+        (promised,) = await delivery.promised()
+        await delivery.deliver(promised.to, [attached(b"all of it")], owner="42", key="turn1")
+    assert shown(channel.by_bot) == [("here", [b"all of it"])]
+    assert outside.kept() == []
+
+
+async def test_promises_go_with_their_owner(outside: Outside, channel: Channel) -> None:
+    async with outside.start() as delivery:
+        await delivery.promise("turn1", to_channel(channel), owner="42", note={})
+        await delivery.promise("turn2", to_channel(channel), owner="43", note={})
+        await delivery.forget("42")
+    async with outside.start() as delivery:
+        assert [promised.key for promised in await delivery.promised()] == ["turn2"]
+
+
+async def test_message_is_found_by_its_button(outside: Outside, channel: Channel) -> None:
+    async with outside.start() as delivery:
+        began = outside.discord.clock.now()
+        sent = await delivery.send(
+            to_channel(channel), OutgoingMessage("x", buttons=(Button("Stop", "cm:stop:42:t1"),))
+        )
+        to = to_channel(channel)
+        found = await delivery.find(to, custom_id="cm:stop:42:t1", since=began)
+        assert found is not None and found.message_id == sent.message_id
+        assert await delivery.find(to, custom_id="cm:stop:42:t2", since=began) is None

@@ -484,6 +484,49 @@ async def test_those_whose_turn_does_not_stop_are_told(lab: Lab) -> None:
     assert "restarted before this was done" in message.content and message.buttons == ()
 
 
+async def test_a_cell_that_runs_on_is_left_to_the_next_run_of_the_program(lab: Lab) -> None:
+    await lab.open(keeps_cells=True)
+    session = lab.service.only_session
+    session.will_run_on("loop()")
+    turn = lab.ask("loop()", is_code=True)
+    await session.running.wait()
+    await lab.channel.wait_for(lambda m: "Running cell" in m.content)
+    await lab.turns.drain(0.01)
+    [message] = lab.channel.by_bot
+    assert "the code goes on meanwhile" in message.content and message.buttons == ()
+    assert (session.interrupts, session.cancelled) == (0, [])
+    [promise] = await lab.records.list("outbox")
+    assert promise.key == turn.turn_id
+    assert promise.value["promise"]["question"] == "loop()"
+    assert promise.value["replacing"]["message_id"] == message.id
+    session.stopped.set()
+
+
+async def test_a_turn_without_a_cell_is_stopped_although_cells_are_kept(lab: Lab) -> None:
+    await lab.open(keeps_cells=True)
+    lab.assistant.hold("one")
+    lab.ask("one")
+    await lab.assistant.until_asked("one")
+    await lab.turns.drain(0.01)
+    await lab.shows("Stopped.")
+    assert await lab.records.list("outbox") == ()
+
+
+async def test_a_turn_is_written_down_before_it_is_shown_and_no_longer_than_it_lasts(
+    lab: Lab,
+) -> None:
+    await lab.open()
+    gate = lab.assistant.hold("why?")
+    turn = lab.ask("why?")
+    await lab.channel.wait_for()
+    [promise] = await lab.records.list("outbox", owner=ANNA)
+    assert (promise.key, promise.value["promise"]["question"]) == (turn.turn_id, "why?")
+    gate.set()
+    await lab.shows("Answer to why?")
+    await lab.delivery.flush(10)
+    assert await lab.records.list("outbox") == ()
+
+
 # -- code of one's own ---------------------------------------------------------------------------
 
 
