@@ -1,0 +1,273 @@
+"""A storm: users at work on one service, while everything around them is killed."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.history import History
+from tests.chaos.processes import database_of, family_of, kill
+from tests.chaos.service import Service, ServiceGone, ServiceRefused
+
+#: Appends the cell's number to what its kernel has seen, and tells that after its token.
+_CELL = """
+seen = [*globals().get('seen', ()), {seq}]
+print('token {user}:{seq}', *seen, flush=True)
+"""
+_KINDS = {
+    "count": ("", 10),
+    "slow": ("import time; time.sleep({slow})\n", 4),
+    "write": ("open('f{seq}.txt', 'w').write('{user}:{seq} ' * 50);\n", 5),
+    "table": ("df = pd.DataFrame({{'n': seen}}); total = int(df.n.sum())\n", 2),
+    "error": ("raise ValueError('{user}:{seq}')\n", 1),
+    "load": ("assert '{user}:' in load_file('{file}')\n", 3),
+}
+_FAULTS = {
+    "kernel": 6,
+    "init": 2,
+    "fork server": 2,
+    "bwrap": 1,
+    "database": 3,
+    "database stopped": 1,
+    "service": 4,
+    "restart": 2,
+}
+_PAUSE_S = (1.5, 5.0)
+#: How long a database that is stopped, not killed, stays away.
+_STOPPED_S = 3.0
+_THINKING_S = 1.0
+_CELL_S = 20.0
+_MOST_UPLOADS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a storm is to be.
+
+    Attributes:
+        users: how many work at the same time.
+        seconds: how long faults go on.
+        seed: of all that is left to chance here; what the machine does is not.
+    """
+
+    users: int
+    seconds: float
+    seed: int
+
+
+def settings_for(plan: Plan) -> dict[str, Any]:
+    """A service with bounds that are soon reached."""
+    return {
+        "max_kernels": plan.users + 4,
+        "warm_kernels": 1,
+        "cell_timeout_s": _CELL_S,
+        "interrupt_grace_s": 2.0,
+        "max_files_per_user": 1000,
+        "max_artifacts": 1000,
+        "kernel_idle_s": 3600.0,
+        "orphan_s": 120.0,
+        "snapshot_interval_s": 5.0,
+    }
+
+
+@dataclass(slots=True)
+class Storm:
+    """One storm on one service."""
+
+    plan: Plan
+    service: Service
+    history: History
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    uploads: dict[str, list[str]] = field(default_factory=dict)
+    delivered: set[tuple[str, int]] = field(default_factory=set)
+    acknowledging: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def names(self) -> Iterator[str]:
+        """The users."""
+        return (f"user{number}" for number in range(self.plan.users))
+
+    async def run(self) -> None:
+        """Have everybody work through the faults, then look at what is left."""
+        users = [asyncio.create_task(self._work(name)) for name in self.names()]
+        faults = asyncio.create_task(self._break_things())
+        await faults
+        self.over.set()
+        await asyncio.gather(*users)
+        await self._calm_down()
+
+    # -- users -----------------------------------------------------------------------------------
+
+    async def _work(self, user: str) -> None:
+        chance = random.Random(f"{self.plan.seed} {user}")
+        seq = 0
+        while not self.over.is_set():
+            seq += 1
+            await self.service.ready.wait()
+            if chance.random() < 0.15:
+                await self._upload(user, seq)
+            cells = [self._cell(user, seq, chance)]
+            if chance.random() < 0.1:  # two at once: the second one waits behind the first
+                seq += 1
+                cells.append(self._cell(user, seq, chance))
+            await asyncio.gather(*cells)
+            await asyncio.sleep(chance.uniform(0, _THINKING_S))
+
+    async def _cell(self, user: str, seq: int, chance: random.Random) -> None:
+        code = _CELL.format(user=user, seq=seq) + self._rest_of_cell(user, seq, chance)
+        self.history.add("sent", user=user, seq=seq)
+        try:
+            result = await self.service.call(
+                "execute",
+                user=user,
+                code=code,
+                note={"seq": str(seq)},
+                timeout_s=_CELL_S,
+                on_phase=lambda name: self._phase(user, seq, name),
+            )
+        except ServiceGone:
+            if (user, seq) not in self.delivered:
+                self.history.add("failed", user=user, seq=seq, error="gone")
+        except ServiceRefused as refusal:
+            self.history.add("failed", user=user, seq=seq, error=refusal.name, text=str(refusal))
+        else:
+            self._deliver(user, seq, "live", result)
+
+    def _rest_of_cell(self, user: str, seq: int, chance: random.Random) -> str:
+        weights = [weight for _, weight in _KINDS.values()]
+        (kind,) = chance.choices(list(_KINDS), weights)
+        uploads = self.uploads.get(user)
+        if kind == "load" and not uploads:
+            kind = "count"
+        slow = round(chance.uniform(0.5, 6.0), 1)
+        file = chance.choice(uploads) if uploads else ""
+        return _KINDS[kind][0].format(user=user, seq=seq, slow=slow, file=file)
+
+    def _phase(self, user: str, seq: int, name: str) -> None:
+        if name == "running":
+            self.history.add("running", user=user, seq=seq)
+
+    async def _upload(self, user: str, seq: int) -> None:
+        if len(self.uploads.get(user, ())) >= _MOST_UPLOADS:
+            return
+        name, content = f"up{seq}.txt", f"{user}:{seq} uploaded\n" * 20
+        try:
+            file = await self.service.call("save", user=user, name=name, content=content)
+        except (ServiceGone, ServiceRefused):
+            return  # not acknowledged: it may be there or not
+        self.history.add("saved", user=user, file=file)
+        self.uploads.setdefault(user, []).append(file["file_id"])
+
+    def _deliver(self, user: str, seq: int, how: str, result: dict[str, Any]) -> None:
+        """Take a result as a front end does: once for each cell."""
+        kind = "again" if (user, seq) in self.delivered else "result"
+        self.delivered.add((user, seq))
+        self.history.add(kind, user=user, seq=seq, how=how, **result)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """Take what the service says by itself: results of cells that outlived an earlier one."""
+        if event["event"] == "recovered":
+            self._deliver(event["user"], int(event["note"]["seq"]), "recovered", event["result"])
+            task = asyncio.create_task(self._acknowledge(event["cell_id"]))
+            self.acknowledging.add(task)
+            task.add_done_callback(self.acknowledging.discard)
+
+    async def _acknowledge(self, cell_id: str) -> None:
+        await self.service.ready.wait()
+        with suppress(ServiceGone, ServiceRefused):  # it is given again, and left aside
+            await self.service.call("acknowledge", cell_id=cell_id)
+
+    # -- faults ----------------------------------------------------------------------------------
+
+    async def _break_things(self) -> None:
+        chance = random.Random(self.plan.seed)
+        end = time.monotonic() + self.plan.seconds
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(chance.uniform(*_PAUSE_S), left))
+            (what,) = chance.choices(list(_FAULTS), list(_FAULTS.values()))
+            await self._break(what, chance)
+
+    async def _break(self, what: str, chance: random.Random) -> None:
+        if what in ("service", "restart"):
+            await self._restart(what, chance)
+            return
+        family = await asyncio.to_thread(family_of, self.service.data_dir)
+        database = database_of(self.service.data_dir)
+        candidates = {
+            "kernel": family.kernels,
+            "init": family.inits,
+            "fork server": family.servers,
+            "bwrap": family.outer,
+        }.get(what, (database,) if database else ())
+        if not candidates:
+            return
+        process = chance.choice(candidates)
+        stopped = what == "database stopped"
+        if kill(process, signal.SIGSTOP if stopped else signal.SIGKILL):
+            self.history.add("fault", what=what, pid=process.pid)
+        if stopped:
+            await asyncio.sleep(_STOPPED_S)
+            kill(process, signal.SIGCONT)
+
+    async def _restart(self, how: str, chance: random.Random) -> None:
+        self.history.add("service", state="down", how=how)
+        if how == "service":
+            await self.service.kill()
+        else:
+            await self.service.leave()
+        await asyncio.sleep(chance.uniform(0.0, 2.0))
+        began = time.monotonic()
+        await self.service.start()
+        took_s = round(time.monotonic() - began, 2)
+        reattached = self.service.reattached
+        self.history.add("service", state="up", seconds=took_s, reattached=reattached)
+
+    # -- afterwards ------------------------------------------------------------------------------
+
+    async def _calm_down(self) -> None:
+        """See that everybody can work, and what is there of their files."""
+        await asyncio.gather(*map(self._final_cell, self.names()))
+        for user in self.names():
+            with suppress(ServiceRefused, ServiceGone):
+                files = await self.service.call("files", user=user)
+                self.history.add("files", user=user, files=files)
+
+    async def _final_cell(self, user: str) -> None:
+        began = time.monotonic()
+        code = f"print('final', '{user}')"
+        try:
+            result = await self.service.call(
+                "execute", user=user, code=code, note={"seq": "0"}, timeout_s=_CELL_S
+            )
+        except (ServiceGone, ServiceRefused) as error:
+            self.history.add("final", user=user, ok=False, seconds=0.0, text=str(error))
+            return
+        ok = result["status"] == "ok" and f"final {user}\n" == result["text"]
+        seconds = round(time.monotonic() - began, 2)
+        self.history.add("final", user=user, ok=ok, seconds=seconds, text=result["text"])
+
+
+async def weather(plan: Plan, work: Path) -> History:
+    """Have a storm on a fresh service below an empty directory.
+
+    Returns:
+        All that happened; also in ``history.jsonl`` there, beside the service's log.
+    """
+    with History(work / "history.jsonl") as history:
+        log = work / "service.log"
+        settings = settings_for(plan)
+        data_dir = work / "data"
+        service = Service(data_dir, settings=settings, log=log)
+        storm = Storm(plan, service, history)
+        service.on_event = storm.on_event
+        try:
+            await service.start()
+            history.add("service", state="up", seconds=0.0, reattached=0)
+            await storm.run()
+        finally:
+            await service.end()
+    return history
