@@ -3,7 +3,8 @@
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
@@ -44,3 +45,42 @@ def stock_pid(manager: StockManager) -> int:
     """The process id of a kernel."""
     pid: int = manager.provisioner.process.pid
     return pid
+
+
+class StockPool:
+    """Pre-started stock kernels: what one would build on jupyter_client to spare users the wait.
+
+    async with StockPool(size=1) as pool:
+        async with pool.claimed() as client: ...
+    """
+
+    def __init__(self, size: int) -> None:
+        """Describe it.
+
+        Args:
+            size: how many kernels wait.
+        """
+        self._size = size
+        self._waiting: list[tuple[AsyncKernelClient, AsyncExitStack]] = []
+
+    async def __aenter__(self) -> Self:
+        await self.refill()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        while self._waiting:
+            await self._waiting.pop()[1].aclose()
+
+    async def refill(self) -> None:
+        """Start kernels until as many wait as there should be; between two newcomers."""
+        while len(self._waiting) < self._size:
+            stack = AsyncExitStack()
+            _, client = await stack.enter_async_context(stock_kernel())
+            self._waiting.append((client, stack))
+
+    @asynccontextmanager
+    async def claimed(self) -> AsyncGenerator[AsyncKernelClient]:
+        """One that waits, ready at once; it ends with the context."""
+        client, stack = self._waiting.pop(0)
+        async with stack:
+            yield client

@@ -1,0 +1,264 @@
+"""Measurements of a service that lives on: crowds, idle kernels, restarts, culled sessions.
+
+The service runs in a process of its own, as it does for users, so that what it takes is its own,
+and so that it can be killed.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.measures import Bench, Result
+from tests.chaos.processes import database_of, family_of
+from tests.chaos.service import Service
+
+_CROWD, _CROWD_S = 100, 10.0
+_IDLE, _IDLE_S, _IDLE_SHARE, _IDLE_CELL = 200, 30.0, 0.02, 1.2
+_REATTACHED, _REATTACH_S = 50, 3.0
+_STATE_MB = (0, 1, 10, 50, 100)
+_CELLS = 40
+_TIMEOUT_S = 60.0
+_TYPICAL = """
+df = pd.DataFrame({'a': range(1000)})
+print(df.describe())
+plt.plot(df.a)
+plt.show()
+"""
+
+
+@asynccontextmanager
+async def living(bench: Bench, name: str, **settings: Any) -> AsyncGenerator[Service]:
+    """A service in a process of its own; one user's cell has run."""
+    data_dir = bench.work / name
+    log = bench.work / f"{name}.log"
+    given = {"max_kernels": _IDLE + 10, **settings}
+    async with Service.running(data_dir, settings=given, log=log) as service:
+        await execute(service, "first", "1")
+        yield service
+
+
+async def execute(service: Service, user: str, code: str) -> dict[str, Any]:
+    """Run a cell that goes well; gives what came of it, and ``seconds``."""
+    began = time.perf_counter()
+    result: dict[str, Any] = await service.call(
+        "execute", user=user, code=code, note={}, timeout_s=_TIMEOUT_S
+    )
+    assert result["status"] == "ok", result
+    return {**result, "seconds": time.perf_counter() - began}
+
+
+async def crowd(bench: Bench) -> list[Result]:
+    """A hundred users nobody has seen, each with a file, all at once."""
+    content = bench.csv_file(100).read_text()
+    async with living(bench, "crowd", warm_kernels=1) as service:
+        names = [f"crowd{number}" for number in range(_CROWD)]
+        files = {}
+        for name in names:
+            files[name] = await service.call("save", user=name, name="sales.csv", content=content)
+        await asyncio.sleep(2.0)
+
+        async def newcomer(name: str) -> float:
+            code = f"df = load_file('{files[name]['file_id']}')\ndf.describe()"
+            result = await execute(service, name, code)
+            assert "mean" in result["text"], result
+            return float(result["seconds"])
+
+        began = time.perf_counter()
+        times = await asyncio.gather(*map(newcomer, names))
+        whole_s = time.perf_counter() - began
+    p95 = sorted(times)[int(len(times) * 0.95)]
+    note = f"median {statistics.median(times):.2f} s, p95 {p95:.2f} s, last {max(times):.2f} s"
+    return [
+        Result(
+            name=f"{_CROWD} newcomers at once, each load_file().describe(), all served",
+            unit="s",
+            ours=whole_s,
+            sense="limit",
+            target=_CROWD_S,
+            samples=_CROWD,
+            note=note,
+        ),
+        Result(
+            name=f"{_CROWD} newcomers at once, p95",
+            unit="s",
+            ours=p95,
+            sense="limit",
+            target=None,
+            samples=_CROWD,
+        ),
+    ]
+
+
+async def idle(bench: Bench) -> list[Result]:
+    """Many kernels that have worked and have nothing to do; and one user who works on."""
+    async with living(bench, "idle", warm_kernels=1) as service:
+        alone = await _cell_times(service)
+        for number in range(_IDLE - 1):
+            await execute(service, f"idle{number}", _TYPICAL)
+        await asyncio.sleep(10.0)  # what is done once after a cell, such as giving memory back
+        began, before = time.monotonic(), _cpu_s(service)
+        await asyncio.sleep(_IDLE_S)
+        after, passed_s = _cpu_s(service), time.monotonic() - began
+        among = await _cell_times(service)
+        kernels = int((await service.call("use"))["kernels"])
+        assert kernels == _IDLE, kernels
+        memory = memory_bytes(service)
+    used = {part: (after[part] - before[part]) / passed_s for part in after}
+    note = ", ".join(f"{part} {share * 100:.2f} %" for part, share in used.items())
+    note += "; PSS " + ", ".join(f"{part} {size / 1e6:.0f} MB" for part, size in memory.items())
+    # The database is the operator's or ours; it doesn't grow with kernels, and isn't counted.
+    total = sum(share for part, share in used.items() if part != "database")
+    return [
+        Result(
+            name=f"{_IDLE} idle kernels: processor time of all, of one core, over {passed_s:.0f} s",
+            unit="%",
+            ours=total * 100,
+            sense="limit",
+            target=_IDLE_SHARE * 100,
+            samples=_IDLE,
+            note=note,
+        ),
+        Result(
+            name=f"a user's cell beside {_IDLE - 1} idle kernels, and alone",
+            unit="ms",
+            ours=statistics.median(among) * 1e3,
+            stock=statistics.median(alone) * 1e3,
+            peer="ours, alone",
+            sense="share",
+            target=_IDLE_CELL,
+            samples=len(alone),
+        ),
+    ]
+
+
+async def _cell_times(service: Service) -> list[float]:
+    times = []
+    for number in range(_CELLS + 5):
+        code = f"df = pd.DataFrame({{'a': range(1000)}})\nprint({number}, len(df.describe()))"
+        times.append(float((await execute(service, "first", code))["seconds"]))
+        await asyncio.sleep(0.02)
+    return times[5:]
+
+
+async def reattach(bench: Bench) -> list[Result]:
+    """Kill the service with many sessions alive, start it again, and ask each for its variable."""
+    wholes, found = [], []
+    async with living(bench, "reattach", orphan_s=300.0) as service:
+        names = [f"kept{number}" for number in range(_REATTACHED - 1)]
+        for number, name in enumerate(names):
+            await execute(service, name, f"mine = {number}")
+        await execute(service, "first", "mine = -1")
+        for _ in range(max(2, bench.rounds // 2)):
+            await asyncio.sleep(1.0)  # as it is: sessions are written down behind their cells
+            await service.kill()
+            began = time.perf_counter()
+            await service.start()
+            wholes.append(time.perf_counter() - began)
+            found.append(service.reattached)
+            bench.say(f"  {service.reattached} sessions, {wholes[-1]:.2f} s")
+            results = await asyncio.gather(*(execute(service, n, "mine") for n in names))
+            values = [result["text"].strip() for result in results]
+            assert values == [str(number) for number in range(len(names))], values
+            assert not any(result["state_lost"] for result in results)
+    assert min(found) >= _REATTACHED, found
+    return [
+        Result(
+            name=f"{_REATTACHED} sessions after kill -9: from the service's start until it serves",
+            unit="s",
+            ours=statistics.median(wholes),
+            sense="limit",
+            target=_REATTACH_S,
+            samples=len(wholes),
+            note="with Python, imports and the database's start; none lost, variables compared",
+        )
+    ]
+
+
+async def restore(bench: Bench) -> list[Result]:
+    """The first cell after a cull, by the size of what has to be restored."""
+    results = []
+    async with living(bench, "restore", kernel_idle_s=1.0, warm_kernels=1) as service:
+        for megabytes in _STATE_MB:
+            user = f"culled{megabytes}"
+            times = []
+            for round_ in range(bench.rounds):
+                rows = megabytes * 125_000
+                await execute(
+                    service,
+                    user,
+                    f"import numpy as np\nmine = {round_}\n"
+                    f"df = pd.DataFrame({{'a': np.random.default_rng(1).random({rows})}})",
+                )
+                await _culled(service)
+                again = await execute(service, user, "print(mine, len(df))")
+                assert again["text"].split() == [str(round_), str(rows)], again
+                times.append(float(again["seconds"]))
+            bench.say(f"  {megabytes} MB: {statistics.median(times):.3f} s")
+            results.append(
+                Result(
+                    name=f"first cell after a cull, {megabytes} MB of variables restored",
+                    unit="s",
+                    ours=statistics.median(times),
+                    sense="limit",
+                    target=None,
+                    samples=len(times),
+                )
+            )
+    return results
+
+
+async def _culled(service: Service) -> None:
+    """Wait until no session has a kernel."""
+    async with asyncio.timeout(_TIMEOUT_S):
+        while (await service.call("use"))["kernels"]:  # noqa: ASYNC110 -- nothing announces it
+            await asyncio.sleep(0.1)
+
+
+# -- what processes take --------------------------------------------------------------------------
+
+
+def _parts(service: Service) -> dict[str, list[psutil.Process]]:
+    family = family_of(service.data_dir)
+    database = database_of(service.data_dir)
+    return {
+        "service": [psutil.Process(service.pid)],
+        "fork server": [*family.outer, *_inner(family.outer), *family.servers],
+        "kernels": [
+            process for init in family.inits for process in (init, *init.children(recursive=True))
+        ],
+        "database": [database] if database else [],
+    }
+
+
+def _inner(outer: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """bubblewrap's process 1 of each sandbox."""
+    return [child for process in outer for child in process.children()]
+
+
+def _cpu_s(service: Service) -> dict[str, float]:
+    """Processor time so far by part, in seconds."""
+    return {
+        part: sum(sum(process.cpu_times()[:2]) for process in processes)
+        for part, processes in _parts(service).items()
+    }
+
+
+def memory_bytes(service: Service) -> dict[str, int]:
+    """The proportional share of memory by part."""
+    return {
+        part: sum(pss_bytes(process.pid) for process in processes)
+        for part, processes in _parts(service).items()
+    }
+
+
+def pss_bytes(pid: int) -> int:
+    """A process' proportional share of memory."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kilobytes,) = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
+    return int(kilobytes) * 1024
