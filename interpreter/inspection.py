@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
 
+from interpreter.execution import PhaseName
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -81,6 +83,7 @@ class KernelInfo:
         last_error: the class of the exception that a cell ended with last, never its message; None
             if there was none. A name that untrusted code has chosen.
         waiting_cells: how many cells wait behind the one that is running.
+        phase: what its cell has come to; None if it has none.
     """
 
     user_id: str
@@ -96,3 +99,4 @@ class KernelInfo:
     cpu_percent: float | None = None
     last_error: str | None = None
     waiting_cells: int = 0
+    phase: PhaseName | None = None

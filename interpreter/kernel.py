@@ -186,6 +186,7 @@ class _Run:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     reply: Mapping[str, Any] | None = None
     idle: bool = False
+    phase: PhaseName = "running"
     count: int | None = None
     interrupted: bool = False
     input_timed_out: bool = False
@@ -201,6 +202,7 @@ class _Run:
 
     def enter(self, name: PhaseName, names: tuple[str, ...] = ()) -> None:
         """Tell the front end what the cell has come to."""
+        self.phase = name
         self.tell(Phase(name, names, self.limit_s, self.deadline.elapsed_s))
 
     def settle(self) -> None:
@@ -233,6 +235,7 @@ class Kernel:
         intake: Intake,
         *,
         memory_bytes: int | None = None,
+        background: bool = False,
     ) -> "Kernel":
         """Start a kernel on ``host`` and connect to it.
 
@@ -241,11 +244,12 @@ class Kernel:
             slot: the sandbox directory, or None for a new one.
             intake: shared by all kernels of the service.
             memory_bytes: memory that it may use; None for as much as every kernel.
+            background: whether nobody waits for it: all others come first.
 
         Raises:
             KernelStartFailed: it did not start, or did not answer.
         """
-        hosted = await host.start(slot, memory_bytes=memory_bytes)
+        hosted = await host.start(slot, memory_bytes=memory_bytes, background=background)
         kernel = cls(host, hosted, _Client(hosted, intake))
         try:
             kernel._spawn(kernel._await_exit())
@@ -280,9 +284,19 @@ class Kernel:
             self._spawn(connection.read(partial(self._take, handlers[channel])))
 
     @property
+    def usable(self) -> bool:
+        """Whether it lives and can be spoken to, as far as is known."""
+        return not self.exit.done() and not self._broken.done()
+
+    @property
     def busy(self) -> bool:
         """Whether a cell is running."""
         return self._run is not None
+
+    @property
+    def phase(self) -> PhaseName | None:
+        """What the running cell has come to; None without a cell."""
+        return None if self._run is None else self._run.phase
 
     @property
     def cell_running_s(self) -> float | None:
@@ -435,6 +449,15 @@ class Kernel:
             task.cancel()
         for connection in self._client.connections.values():
             connection.close()
+
+    async def warm_up(self, *, timeout_s: float) -> None:
+        """Have it use what first cells use; leaves no trace. A cell that is sent meanwhile waits.
+
+        Raises:
+            TimeoutError: it was not done in time.
+            KernelStartFailed: it ended.
+        """
+        await self._request("warm_up_request", {}, timeout_s=timeout_s)
 
     async def variables(self) -> list[Mapping[str, Any]]:
         """The user's variables, as the kernel describes them; also while a cell runs.

@@ -6,7 +6,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
+from interpreter.admin.server import AdminServer, end_this_program
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
 from interpreter.errors import InterpreterError, NoCapacity, SessionClosed
@@ -20,6 +22,7 @@ from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.metrics import Metrics, Standing
 from interpreter.packages import Packages
+from interpreter.pool import WarmPool
 from interpreter.records import RecordStore
 from interpreter.sessions import Session
 from interpreter.settings import Settings, listed
@@ -35,6 +38,8 @@ _WORKING_DIRECTORY_KEPT_S = 48 * 3600.0
 #: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
 _TYPICAL_KERNEL_BYTES = 192 << 20
 _MEMORY_SHARE = 0.75
+#: How large a part of all kernels the spare ones may be, where nothing is set.
+_SPARE_SHARE = 0.25
 #: Files of all of a user's packages; the largest ones have about 15,000.
 _LAYER_FILES = 60_000
 #: How many sets of packages are kept that no kernel uses now.
@@ -86,6 +91,14 @@ class Interpreter:
         self._deletions: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         self._max_kernels = settings.max_kernels or kernels_for_this_machine()
+        self._pool = WarmPool(
+            host,
+            intake,
+            floor=settings.warm_kernels,
+            ceiling=_most_spares(settings, self._max_kernels),
+            memory_bytes=settings.kernel_memory_bytes,
+            room=self._room_for_spares,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -127,6 +140,17 @@ class Interpreter:
                 intake=Intake(),
                 packages=packages,
             )
+            await stack.enter_async_context(service._pool.filled())
+            await stack.enter_async_context(
+                AdminServer.open(
+                    service,
+                    host=host,
+                    intake=service._intake,
+                    sessions=lambda: list(service._sessions.values()),
+                    spares=lambda: service._pool.ready,
+                    on_stop=partial(end_this_program, asyncio.current_task()),
+                )
+            )
             files.subscribe(service._file_changed)
             chores = [
                 asyncio.create_task(chore)
@@ -165,6 +189,7 @@ class Interpreter:
                 packages=self._packages if self.settings.install_packages else None,
                 limits=self._limits.get(user_id, SessionLimits()),
                 metrics=self.metrics,
+                pool=self._pool,
                 make_room=self._make_room,
                 on_close=self._forget,
             )
@@ -243,25 +268,36 @@ class Interpreter:
                 "busy": states.count("busy"),
                 "idle": states.count("idle"),
                 "starting": max(0, live - len(infos)),
+                "spare": self._pool.ready,
             },
             memory_bytes=sum(info.memory_bytes or 0 for info in infos),
+            pool_target=self._pool.wanted,
         )
 
     async def _make_room(self, newcomer: Session) -> None:
-        """See to it that one more kernel may start.
+        """See to it that one more kernel may start: spare ones go first, then idle ones.
 
         Raises:
             NoCapacity: all kernels there may be are at work.
         """
-        others = [s for s in self._sessions.values() if s is not newcomer and s.live]
-        while len(others) >= self._max_kernels:
+        passed = {newcomer}
+        while True:
+            others = [s for s in self._sessions.values() if s.live and s not in passed]
+            if len(others) + self._pool.size < self._max_kernels:
+                return
+            if await self._pool.give_up():
+                continue
             idle = [session for session in others if not session.busy]
             if not idle:
                 raise NoCapacity(self._max_kernels)
             longest = min(idle, key=lambda session: session.last_active_at)
-            others.remove(longest)
+            passed.add(longest)
             await longest.cull(_CROWDED_OUT)
             self.metrics.culled("room")
+
+    def _room_for_spares(self) -> int:
+        """How many kernels may live beside those of sessions."""
+        return self._max_kernels - sum(session.live for session in self._sessions.values())
 
     async def _cull_idle(self) -> None:
         if self.settings.kernel_idle_s < 0:
@@ -319,7 +355,6 @@ def _local_host(
         sandbox=settings.sandbox,
         kernel_python=settings.kernel_python,
         kernel_uid=settings.kernel_uid,
-        spare_kernels=settings.warm_kernels,
         index=_index(settings) if settings.install_packages else None,
         install_limits=InstallLimits(
             download_bytes=settings.package_download_bytes,
@@ -341,6 +376,15 @@ def _index(settings: Settings) -> IndexSettings:
         file_hosts=tuple(listed(settings.package_hosts)),
         offline=settings.package_offline,
     )
+
+
+def _most_spares(settings: Settings, max_kernels: int) -> int:
+    """How many spare kernels there may be when many users come."""
+    if settings.warm_kernels_max is not None:
+        return settings.warm_kernels_max
+    if settings.warm_kernels == 0:
+        return 0
+    return max(settings.warm_kernels, int(max_kernels * _SPARE_SHARE))
 
 
 def kernels_for_this_machine() -> int:

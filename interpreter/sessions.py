@@ -34,17 +34,18 @@ from interpreter.execution import (
     telling,
 )
 from interpreter.files import FileEvent, FileStore, StoredFile
-from interpreter.hosts.base import KernelHost, WorkingDirectory
+from interpreter.hosts.base import HostedKernel, KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
-from interpreter.metrics import Metrics
+from interpreter.metrics import How, Metrics
 from interpreter.notebook import CellRecord, NotebookLog
 from interpreter.outputs import CellError, Output, OutputCollector
 from interpreter.packages import Installation, PackageRequest, Packages
 from interpreter.patience import Patience
 from interpreter.pictures import lacks_renderer, png_of_reply
+from interpreter.pool import WarmPool
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.samples import ResourceHistory, ResourceSample
 from interpreter.settings import Settings
@@ -94,6 +95,7 @@ class Session:
         packages: Packages | None,
         limits: SessionLimits,
         metrics: Metrics,
+        pool: WarmPool,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -107,6 +109,7 @@ class Session:
         self._packages = packages
         self._limits = limits
         self._metrics = metrics
+        self._pool = pool
         self._make_room = make_room
         self._on_close = on_close
         self._kernel: Kernel | None = None
@@ -428,6 +431,12 @@ class Session:
         """Whether a cell runs or waits."""
         return self._pending > 0
 
+    @property
+    def hosted(self) -> HostedKernel | None:
+        """Its live kernel as its host names it; None without one."""
+        kernel = self._kernel
+        return None if kernel is None or kernel.exit.done() else kernel.hosted
+
     def info(self) -> KernelInfo | None:
         """What operators see of its kernel; None without one."""
         kernel = self._kernel
@@ -449,6 +458,7 @@ class Session:
             cpu_percent=self._history.cpu_percent(kernel_id, used) if used else None,
             last_error=self._last_error,
             waiting_cells=max(0, self._pending - 1),
+            phase=kernel.phase or ("collecting" if self.busy and not self._preparing else None),
         )
 
     async def cull(self, reason: str) -> None:
@@ -739,7 +749,7 @@ class Session:
                 tell(Phase("starting"))
                 kernel = await self._start_kernel()
             if self._unshown:
-                await self._show_files(kernel.hosted.slot)
+                await self._show_belongings(kernel.hosted.slot)
             gone, self._state_gone = self._state_gone, None
         if self._file_changes:
             await asyncio.wait(set(self._file_changes))
@@ -755,32 +765,43 @@ class Session:
 
     async def _start_kernel(self) -> Kernel:
         """Start a kernel. Needs the life lock."""
-        await self._make_room(self)
-        self._starting, began = True, time.monotonic()
+        began = time.monotonic()
         memory_bytes = self._limits.memory_bytes
+        kernel = self._pool.claim(memory_bytes) if self._slot is None else None
+        how: How = "claimed"
+        if kernel is None:
+            how = "forked"
+            with self._pool.forking():
+                kernel = await self._fork_kernel(memory_bytes)
+        self._kernel, self._memory_bytes = kernel, memory_bytes
+        self._metrics.kernel_started(time.monotonic() - began, how)
+        if self._slot is None:
+            self._slot = kernel.hosted.slot
+            self._unshown = True
+            self._working = WorkingDirectory({}, complete=True)  # no cell has run there
+        log.info("kernel started", user_id=self.user_id, kernel_id=kernel.hosted.kernel_id)
+        return kernel
+
+    async def _fork_kernel(self, memory_bytes: int | None) -> Kernel:
+        await self._make_room(self)
+        self._starting = True
         try:
-            kernel = await Kernel.start(
+            return await Kernel.start(
                 self._host, self._slot, self._intake, memory_bytes=memory_bytes
             )
         finally:
             self._starting = False
-        self._kernel, self._memory_bytes = kernel, memory_bytes
-        self._metrics.kernel_started(time.monotonic() - began, "forked")
-        if self._slot is None:
-            self._slot = kernel.hosted.slot
-            self._unshown = True
-            self._working = await self._host.scan(self._slot)
-            if self._packages is not None:
-                await self._packages.show(self.user_id, self._slot)
-        log.info("kernel started", user_id=self.user_id, kernel_id=kernel.hosted.kernel_id)
-        return kernel
 
-    async def _show_files(self, slot: str) -> None:
-        """Show a new slot the user's files. Needs the life lock."""
+    async def _show_belongings(self, slot: str) -> None:
+        """Show a new slot the user's files and packages. Needs the life lock."""
+        packages = self._packages
+        showing = [] if packages is None else [self._spawn(packages.show(self.user_id, slot))]
         files = await self._patience.have(lambda: self._files.list(user_id=self.user_id))
         for file in files:
             self.file_changed(FileEvent("saved", file), is_new=False)
         self._unshown = False
+        if showing:
+            await asyncio.wait(showing)
 
     async def _end_kernel(self) -> None:
         """End the kernel, if there is one. Needs the life lock."""
@@ -788,6 +809,7 @@ class Session:
         self._libraries_replaced = False
         if kernel is not None:
             await kernel.kill()
+            self._pool.look_again()
 
     async def _follow(self, slot: str, event: FileEvent, *, describe: bool) -> None:
         async with self._file_lock:  # in the order of the events

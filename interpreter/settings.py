@@ -309,7 +309,20 @@ class Settings(EnvironmentSettings):
         int,
         Field(ge=0, le=64),
         Variable("WARM_KERNELS", "a whole number from 0 to 64", unit="kernels"),
-    ] = Field(default=1, description="How many kernels are kept ready for users yet to come.")
+    ] = Field(
+        default=1,
+        description="How many kernels are kept ready for users yet to come, at least; more while "
+        "many come.",
+    )
+    warm_kernels_max: Annotated[
+        int | None,
+        Field(ge=0, le=1000),
+        Variable("WARM_KERNELS_MAX", "a whole number from 0 to 1000", unit="kernels"),
+    ] = Field(
+        default=None,
+        description="How many kernels are kept ready at most; without it a quarter of those that "
+        "may live at once, or none where `WARM_KERNELS` is 0.",
+    )
     max_output_chars: Annotated[
         int,
         Field(ge=1, le=1_000_000_000),

@@ -34,12 +34,14 @@ from kernel_startup.sandboxes import Places
 from kernel_startup.shell import CellShell
 from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
+from kernel_startup.warm_up import warm_up
 
 
 class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no types
     """An IPython kernel that gets the packages it lacks, and lists its variables at any time."""
 
     shell_class = Type(CellShell)
+    msg_types = [*IPythonKernel.msg_types, "warm_up_request"]  # noqa: RUF012
     control_msg_types = [  # noqa: RUF012
         *IPythonKernel.control_msg_types,
         "variables_request",
@@ -130,6 +132,15 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+    async def warm_up_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Use what first cells use; asked for before the kernel is given to a user."""
+        content: dict[str, Any] = {"status": "ok"}
+        try:
+            await warm_up(self)
+        except Exception as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:500]}
+        self.session.send(stream, "warm_up_reply", content, parent, ident)
 
     async def variables_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Answer with the user's variables; runs on the control thread, beside a running cell."""

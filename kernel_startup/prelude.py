@@ -103,7 +103,7 @@ def preload() -> None:
     """
     _set_environment()
     fonts.place_font_cache()
-    with _same_random_numbers():
+    with same_random_numbers():
         _import()
         _set_pandas_options()
         _set_matplotlib_options()
@@ -223,7 +223,7 @@ def _show_an_error() -> None:
 
 
 @contextlib.contextmanager
-def _same_random_numbers() -> Iterator[None]:
+def same_random_numbers() -> Iterator[None]:
     import random
 
     import numpy as np

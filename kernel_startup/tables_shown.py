@@ -41,6 +41,10 @@ class TableFormatter(DisplayFormatter):
                 forms = {**forms, "text/csv": written}
         return forms, metadata
 
+    def forget(self) -> None:
+        """Begin as if nothing had been shown."""
+        self._cell, self._written = None, 0
+
     def _csv(self, table: Any, shown: object) -> str | None:
         """A table as comma-separated values, if this cell may still write it."""
         cell = getattr(self.parent, "execution_count", None)

@@ -106,12 +106,15 @@ class KernelHost(Protocol):
     async def close_slot(self, slot: str) -> None:
         """Remove a sandbox directory with all that is in it. Its kernel must have ended."""
 
-    async def start(self, slot: str | None, *, memory_bytes: int | None = None) -> HostedKernel:
+    async def start(
+        self, slot: str | None, *, memory_bytes: int | None = None, background: bool = False
+    ) -> HostedKernel:
         """Start a kernel.
 
         Args:
             slot: the sandbox directory to start it in, or None for a new one (faster).
             memory_bytes: memory that it may use; None for as much as every kernel.
+            background: whether nobody waits for it: at low priority until it is ready.
 
         Raises:
             KernelStartFailed: no kernel could be made, with the reason.

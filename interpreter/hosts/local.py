@@ -253,7 +253,9 @@ class LocalKernelHost:
 
     # -- kernels ---------------------------------------------------------------------------------
 
-    async def start(self, slot: str | None, *, memory_bytes: int | None = None) -> HostedKernel:
+    async def start(
+        self, slot: str | None, *, memory_bytes: int | None = None, background: bool = False
+    ) -> HostedKernel:
         """See :meth:`KernelHost.start`."""
         limits = self.limits
         if memory_bytes is not None:

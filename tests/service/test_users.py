@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from interpreter import Interpreter, InvalidName, Session, SessionClosed, SessionLimits, Settings
-from interpreter.hosts.local import LocalKernelHost
 from tests.service.waiting import until
 
 MIB = 1 << 20
@@ -64,12 +63,9 @@ async def test_more_memory_than_others_can_be_given(service: Interpreter, user_i
 async def test_spare_kernel_with_other_limits_is_left_to_others(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data", warm_kernels=1)
     async with Interpreter.open(settings) as service:
-        host = service._host
-        assert isinstance(host, LocalKernelHost)
-        first = await service.session(user_id="first")
-        await first.execute("1")
-        await until(lambda: len(host._spares) == 1)
-        (spare,) = host._spares
+        pool = service._pool
+        await until(lambda: pool.ready == 1)
+        spare = pool._spares[0].kernel.hosted
         service.set_limits("small", SessionLimits(memory_bytes=256 * MIB))
         small, usual = [await service.session(user_id=name) for name in ("small", "usual")]
         assert "MemoryError" in (await small.execute(FILL.format(400))).text

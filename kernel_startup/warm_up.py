@@ -1,0 +1,80 @@
+"""Uses once, in a kernel that waits for its user, what first cells use.
+
+A forked kernel shares its memory with the fork server until it writes to it, and Python writes to
+whatever it uses: the first use of each page costs a copy. Done beforehand, a first cell takes about
+as long as the same cell later. Nothing of it is left but memory.
+"""
+
+import contextlib
+import gc
+import linecache
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kernel_startup.files import Files, load_from
+from kernel_startup.prelude import same_random_numbers
+
+#: As large as what is looked at of a file to tell its form, so that all of that has run.
+_ROWS = 1_000
+_CELL = "for _ in ():\n    pass"
+_ROUNDS = 2
+
+
+async def warm_up(kernel: Any) -> None:
+    """Run what first cells run, in a CellKernel that has run none yet; shows and keeps nothing."""
+    with same_random_numbers(), _same_shell(kernel.shell):
+        for _ in range(_ROUNDS):
+            with tempfile.TemporaryDirectory() as root:
+                _show(kernel, _described(root))
+            _show_figure(kernel)
+            # At last: what IPython does behind each cell also closes figures.
+            await kernel.do_execute(_CELL, silent=True, store_history=False)
+    gc.collect()
+
+
+def _described(root: str) -> Any:
+    """What a small table holds, loaded as a user's file is."""
+    place = Path(root, "t", "t.csv")
+    place.parent.mkdir()
+    rows = (f"{n:04},town {n % 7},2026-01-{n % 28 + 1:02},{n % 13},{n / 8}" for n in range(_ROWS))
+    place.write_text("\n".join(["id,town,day,count,price", *rows]) + "\n")
+    table, _ = load_from(Files(root), "t")
+    table.head()
+    return table.describe()
+
+
+def _show_figure(kernel: Any) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots()
+    try:
+        axes.plot([1, 2, 3], label="x")
+        axes.legend()
+        _show(kernel, figure)
+    finally:
+        plt.close(figure)
+
+
+def _show(kernel: Any, shown: Any) -> None:
+    """Make the message that shows something, and send it to nobody."""
+    forms, metadata = kernel.shell.display_formatter.format(shown)
+    content = {"data": forms, "metadata": metadata, "execution_count": 1}
+    kernel.session.serialize(kernel.session.msg("execute_result", content))
+
+
+@contextlib.contextmanager
+def _same_shell(shell: Any) -> Iterator[None]:
+    """Have the shell remember nothing of what runs meanwhile."""
+    formatter, compiler = shell.display_formatter, shell.compile
+    last = shell.last_execution_result, shell.last_execution_succeeded
+    named, lines = dict(compiler._filename_map), dict(linecache.cache)
+    try:
+        yield
+    finally:
+        shell.last_execution_result, shell.last_execution_succeeded = last
+        formatter.forget()
+        compiler._filename_map = named
+        linecache.cache.clear()
+        linecache.cache.update(lines)
