@@ -1,10 +1,13 @@
-"""The operator's commands: ``python -m interpreter doctor``."""
+"""The operator's commands: ``python -m interpreter doctor | kernels | top | stop``."""
 
 import argparse
 import asyncio
+import io
 import json
+import os
 import sys
 
+from interpreter.admin import commands as admin
 from interpreter.doctor import examine
 from interpreter.errors import InterpreterError
 from interpreter.settings import Settings
@@ -21,13 +24,33 @@ def main(arguments: list[str] | None = None) -> int:
         "gets; 1: kernels run, with less protection; 2: they would not start.",
     )
     doctor.add_argument("--json", action="store_true", help="print the report as JSON")
+    admin.add_commands(commands)
     options = parser.parse_args(arguments)
+    admin.check(parser, options)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what can't be encoded must not end the program
+            stream.reconfigure(errors="replace")
     try:
-        settings = Settings.load()
-        report = asyncio.run(examine(settings, on_progress=_tell))
+        return _run(options, Settings.load())
     except InterpreterError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    match options.command:
+        case "kernels":
+            return admin.run_kernels(options, settings)
+        case "top":
+            return admin.run_top(settings)
+        case "stop":
+            return admin.run_stop(options, settings)
+    report = asyncio.run(examine(settings, on_progress=_tell))
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
     else:

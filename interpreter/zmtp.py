@@ -78,6 +78,11 @@ def encode_command(name: bytes, body: bytes) -> bytes:
     return _frame(_COMMAND, bytes([len(name)]) + name + body)
 
 
+def encode_handshake(properties: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What an end sends first: its greeting, and READY with its properties."""
+    return _GREETING + encode_command(b"READY", _metadata(properties))
+
+
 def _frame(flags: int, body: bytes) -> bytes:
     if len(body) > 255:
         return struct.pack(">BQ", flags | _LONG, len(body)) + body
@@ -448,7 +453,7 @@ class Connection:
         properties = [(b"Socket-Type", kind.encode())]
         if kind == "DEALER":
             properties.append((b"Identity", identity))
-        self._write(_GREETING + encode_command(b"READY", _metadata(properties)))
+        self._write(encode_handshake(properties))
 
     @property
     def alive(self) -> bool:
