@@ -64,7 +64,7 @@ def _work(handed: BinaryIO, max_bytes: int, call: Callable[[], Any]) -> NoReturn
     """What the child does: it never returns, as the kernel's own code would go on twice."""
     status = 1
     try:
-        _become_harmless(max_bytes)
+        become_harmless(max_bytes)
         try:
             outcome = (True, call())
         except MemoryError:
@@ -79,7 +79,8 @@ def _work(handed: BinaryIO, max_bytes: int, call: Callable[[], Any]) -> NoReturn
         os._exit(status)
 
 
-def _become_harmless(max_bytes: int) -> None:
+def become_harmless(max_bytes: int) -> None:
+    """In a child: end with its parent, say nothing, and take no more memory than this on top."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.disable()  # its end is expected, and nobody's business
     signal.set_wakeup_fd(-1)

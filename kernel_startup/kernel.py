@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import warnings
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -22,7 +22,7 @@ from ipykernel.kernelapp import IPKernelApp
 from traitlets import Type
 
 from kernel_startup import prelude, requirements
-from kernel_startup.connection import PORTS
+from kernel_startup.connection import PORTS, SNAPSHOT
 from kernel_startup.describe import describe_file
 from kernel_startup.importers import Owner
 from kernel_startup.interrupts import Interrupts
@@ -32,22 +32,29 @@ from kernel_startup.pip_commands import PipCommands
 from kernel_startup.questions import Questions
 from kernel_startup.sandboxes import Places
 from kernel_startup.shell import CellShell
+from kernel_startup.snapshot import Bounds, SnapshotUnreadable, restore, room_left, save
 from kernel_startup.streams import CellBudget, CellStream, end_cell
 from kernel_startup.variables import summarise
 from kernel_startup.warm_up import warm_up
+
+#: Variables that are named when a snapshot has been restored; the others are counted.
+_MOST_TOLD = 20
 
 
 class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no types
     """An IPython kernel that gets the packages it lacks, and lists its variables at any time."""
 
     shell_class = Type(CellShell)
-    msg_types = [*IPythonKernel.msg_types, "warm_up_request"]  # noqa: RUF012
+    msg_types = [*IPythonKernel.msg_types, "warm_up_request", "restore_request"]  # noqa: RUF012
     control_msg_types = [  # noqa: RUF012
         *IPythonKernel.control_msg_types,
         "variables_request",
         "describe_request",
         "picture_request",
+        "save_request",
     ]
+    #: Its directories; set before it starts.
+    places: Places
 
     def __init__(self, **options: Any) -> None:
         """Take the arguments of ipykernel's kernel."""
@@ -160,6 +167,59 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         """Answer with a picture of what a cell showed; others are answered meanwhile."""
         self._answer_meanwhile(self._draw(stream, ident, parent))
 
+    async def save_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Save the user's variables, while no cell runs; others are answered meanwhile."""
+        self._answer_meanwhile(self._save(stream, ident, parent))
+
+    async def restore_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Load the snapshot that the service has put beside the packages; before the first cell."""
+        content: dict[str, Any]
+        given = os.path.join(os.path.dirname(self.places.packages), SNAPSHOT)
+        try:
+            done = restore(self.shell.user_ns, given, numbers=self._cell_numbers())
+            self.shell.execution_count = max(self.shell.execution_count, done.count)
+            content = {
+                "status": "ok",
+                "restored": list(done.names[:_MOST_TOLD]),
+                "restored_count": len(done.names),
+                "lost": [loss.as_list() for loss in done.lost[:_MOST_TOLD]],
+                "lost_count": len(done.lost),
+            }
+        except (SnapshotUnreadable, OSError, ValueError, TypeError, KeyError) as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:500]}
+        self.session.send(stream, "restore_reply", content, parent, ident)
+
+    def _cell_numbers(self) -> dict[str, int]:
+        """The numbers of cells, by the names under which IPython knows their source."""
+        numbers = self.shell.compile._filename_map
+        return numbers if isinstance(numbers, dict) else {}
+
+    def _save_variables(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        places = self.places
+        written = (places.work, places.home, places.tmp)
+        room_bytes = room_left(written, most_bytes=int(asked["disk_bytes"]))
+        return save(
+            self.shell.user_ns,
+            os.path.join(places.home, SNAPSHOT),
+            bounds=Bounds(
+                file_bytes=min(int(asked["file_bytes"]), room_bytes),
+                memory_bytes=int(asked["memory_bytes"]),
+                time_s=float(asked["time_s"]),
+            ),
+            hidden=dict(self.shell.user_ns_hidden),
+            numbers=self._cell_numbers(),
+            count=self.shell.execution_count,
+        )
+
+    async def _save(self, stream: Any, ident: Any, parent: Any) -> None:
+        content: dict[str, Any]
+        try:
+            done = await asyncio.to_thread(self._save_variables, parent["content"])
+            content = {"status": "ok", **done}
+        except Exception as error:
+            content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:500]}
+        self.session.send(stream, "save_reply", content, parent, ident)
+
     def _answer_meanwhile(self, answer: Coroutine[Any, Any, None]) -> None:
         answering = asyncio.create_task(answer)
         self._answering.add(answering)
@@ -259,6 +319,7 @@ def start_app(
     app.initialize([])
     # IPython runs `!command` through a pseudo-terminal, where there are any.
     app.kernel.shell.has_terminals = own_system
+    app.kernel.places = places
     _add_packages(app.kernel, places)
     app.debug_shell_socket.close()  # no debugger is ever there; it would try for ever to connect
     prelude.install(app.kernel.shell)

@@ -102,7 +102,7 @@ def _row(value: Any) -> _Row:
         shape = f"{len(value):,} {unit}"
         return known.__name__, shape, sys.getsizeof(value), _preview(value, 0)
     if known is int or known in _PLAIN_TYPES or _library_type(known) in _PANDAS_SCALARS:
-        return _name_of(known), None, sys.getsizeof(value), _preview(value, 0)
+        return type_name(known), None, sys.getsizeof(value), _preview(value, 0)
     if known is types.FunctionType:
         return "function", None, None, _signature(value)
     if known in _FUNCTION_TYPES:
@@ -119,7 +119,7 @@ def _row(value: Any) -> _Row:
 
 
 def _plain_row(value: object) -> _Row:
-    name = _name_of(type(value))
+    name = type_name(type(value))
     return name, None, None, f"<{name} object>"
 
 
@@ -145,7 +145,7 @@ def _describe_index(index: Any) -> _Row:
     ours = _is_ours(index.dtype)
     size = int(index.memory_usage(deep=False)) if ours else None
     preview = _join(index[:_MAX_ITEMS].tolist(), len(index)) if ours else ""
-    return _name_of(type(index)), f"{len(index):,} rows", size, preview
+    return type_name(type(index)), f"{len(index):,} rows", size, preview
 
 
 def _describe_array(array: Any) -> _Row:
@@ -158,7 +158,7 @@ def _describe_array(array: Any) -> _Row:
 
 
 def _describe_scalar(scalar: Any) -> _Row:
-    return _name_of(type(scalar)), None, int(scalar.nbytes), _preview(scalar.item(), 0)
+    return type_name(type(scalar)), None, int(scalar.nbytes), _preview(scalar.item(), 0)
 
 
 def _describe_table(table: Any) -> _Row:
@@ -269,7 +269,16 @@ def _items_of(count: int) -> str:
     return "1 item" if count == 1 else f"{count:,} items"
 
 
-def _name_of(known: type) -> str:
+def size_of(value: Any) -> int | None:
+    """The bytes that a value itself takes, without what it refers to; None if that isn't known."""
+    try:
+        return _row(value)[2]
+    except Exception:  # it may be anything
+        return None
+
+
+def type_name(known: type) -> str:
+    """Name a type, with its module unless that says nothing."""
     module, name = _attribute(known, "__module__"), _attribute(known, "__qualname__")
     return name if module in ("builtins", "__main__") else f"{module}.{name}"
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from interpreter.files import StoredFile
@@ -164,6 +165,28 @@ class KernelHost(Protocol):
 
     async def show_layer(self, slot: str, layer: Layer | None) -> None:
         """Show a layer to the kernel of a slot, from one moment to the next; None for no layer."""
+
+    async def take_snapshot(self, slot: str, target: Path, *, most_bytes: int) -> int:
+        """Copy the snapshot that a kernel has left in its home, and remove it there.
+
+        Args:
+            slot: the kernel's.
+            target: the file to make, out of the reach of any kernel.
+            most_bytes: how large it may be.
+
+        Returns:
+            Its size in bytes.
+
+        Raises:
+            OSError: there is none, it is no regular file, or too large.
+        """
+
+    async def give_snapshot(self, slot: str, snapshot: Path | None) -> None:
+        """Show the kernel of a slot a snapshot, which it can only read; None takes it away again.
+
+        Raises:
+            OSError: it can't be shown.
+        """
 
     async def scan(self, slot: str) -> WorkingDirectory:
         """List the files of the working directory."""

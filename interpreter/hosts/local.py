@@ -350,6 +350,15 @@ class LocalKernelHost:
         """See :meth:`KernelHost.remove_file`."""
         await asyncio.to_thread(slots.remove_file, self._path(slot), file_id)
 
+    async def take_snapshot(self, slot: str, target: Path, *, most_bytes: int) -> int:
+        """See :meth:`KernelHost.take_snapshot`."""
+        path = self._path(slot)
+        return await asyncio.to_thread(slots.take_snapshot, path, target, most_bytes=most_bytes)
+
+    async def give_snapshot(self, slot: str, snapshot: Path | None) -> None:
+        """See :meth:`KernelHost.give_snapshot`."""
+        await asyncio.to_thread(slots.give_snapshot, self._path(slot), snapshot)
+
     # -- packages --------------------------------------------------------------------------------
 
     def core_packages(self) -> Mapping[str, str]:

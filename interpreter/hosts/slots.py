@@ -23,6 +23,7 @@ from pathlib import Path
 
 from interpreter.files import StoredFile
 from interpreter.hosts.base import WorkingDirectory, WorkingFile
+from kernel_startup.connection import SNAPSHOT
 from kernel_startup.types import safe_name
 
 #: A scan looks at no more entries, and no deeper, than this.
@@ -169,6 +170,65 @@ def shown_layer(slot: Path) -> str | None:
         return os.path.basename(os.readlink(slot / "packages" / "current"))
     except OSError:
         return None
+
+
+def take_snapshot(slot: Path, target: Path, *, most_bytes: int) -> int:
+    """Copy the snapshot that a kernel has left in its home, and remove it there.
+
+    A copy, since whoever wrote the file may still have it open.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        OSError: there is none, it is no regular file, or too large.
+    """
+    home = os.open(slot / "home", _OPEN_DIRECTORY)
+    try:
+        try:
+            source = os.open(SNAPSHOT, _OPEN_FILE, dir_fd=home)
+            try:
+                return _copy(source, target, most_bytes)
+            finally:
+                os.close(source)
+        finally:
+            with suppress(OSError):
+                os.unlink(SNAPSHOT, dir_fd=home)
+    finally:
+        os.close(home)
+
+
+def _copy(source: int, target: Path, most_bytes: int) -> int:
+    status = os.fstat(source)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("no regular file")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    copy = os.open(target, flags, 0o600)
+    try:
+        size = 0
+        while piece := os.sendfile(copy, source, None, _CHUNK_BYTES):
+            size += piece
+            if size > most_bytes:
+                raise OSError(f"more than {most_bytes} bytes")
+        os.fchmod(copy, 0o644)  # the directory it is in is closed; a slot's kernel has to read it
+        return size
+    except BaseException:
+        os.unlink(target)
+        raise
+    finally:
+        os.close(copy)
+
+
+def give_snapshot(slot: Path, snapshot: Path | None) -> None:
+    """Show a kernel a snapshot beside its packages, where it can only read; None takes it away.
+
+    Raises:
+        OSError: it can't be shown.
+    """
+    shown = slot / "packages" / SNAPSHOT
+    shown.unlink(missing_ok=True)
+    if snapshot is not None:
+        os.link(snapshot, shown)
 
 
 def scan(slot: Path) -> WorkingDirectory:
