@@ -158,8 +158,8 @@ class WarmPool:
 
     @property
     def ready(self) -> int:
-        """How many spares could be claimed now."""
-        return sum(spare.kernel.usable for spare in self._spares)
+        """How many spares are warm; one that is still warming up can be claimed as well."""
+        return sum(spare.warm and spare.kernel.usable for spare in self._spares)
 
     @property
     def wanted(self) -> int:

@@ -16,21 +16,20 @@ from typing import Any
 from kernel_startup.files import Files, load_from
 from kernel_startup.prelude import same_random_numbers
 
-#: As large as what is looked at of a file to tell its form, so that all of that has run.
-_ROWS = 1_000
+#: Small, so that it is over soon: a first cell that is sent meanwhile waits for it.
+_ROWS = 100
+_INCHES = (1.6, 1.2)
 _CELL = "for _ in ():\n    pass"
-_ROUNDS = 2
 
 
 async def warm_up(kernel: Any) -> None:
     """Run what first cells run, in a CellKernel that has run none yet; shows and keeps nothing."""
     with same_random_numbers(), _same_shell(kernel.shell):
-        for _ in range(_ROUNDS):
-            with tempfile.TemporaryDirectory() as root:
-                _show(kernel, _described(root))
-            _show_figure(kernel)
-            # At last: what IPython does behind each cell also closes figures.
-            await kernel.do_execute(_CELL, silent=True, store_history=False)
+        with tempfile.TemporaryDirectory() as root:
+            _show(kernel, _described(root))
+        _show_figure(kernel)
+        # At last: what IPython does behind each cell also closes figures.
+        await kernel.do_execute(_CELL, silent=True, store_history=False)
     gc.collect()
 
 
@@ -48,7 +47,7 @@ def _described(root: str) -> Any:
 def _show_figure(kernel: Any) -> None:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots()
+    figure, axes = plt.subplots(figsize=_INCHES)
     try:
         axes.plot([1, 2, 3], label="x")
         axes.legend()
