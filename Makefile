@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lock docs bench clean
+.PHONY: help setup run stop test check format lock docs bench clean
 PYTHON ?=
 ARGS ?=
 export PYTHON
@@ -22,6 +22,10 @@ setup: ## set up .venv as locked (all others do it themselves)
 
 run: setup ## start Cellmate; ARGS="--file sales.csv --run cells.py" runs cells and ends
 	@exec $(bin)/python -m bot $(ARGS)
+
+stop: ## end Cellmate with all of its kernels, also what a killed one has left
+	@if [ -x $(bin)/python ]; then exec $(bin)/python -m interpreter stop $(ARGS); \
+	else echo "Nothing was ever started here: there is no .venv."; fi
 
 test: setup ## run the tests; ARGS="-k files" some of them
 	@exec $(tests) $(ARGS)

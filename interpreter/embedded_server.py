@@ -21,7 +21,13 @@ from pathlib import Path
 from interpreter.errors import DatabaseUnavailable
 from interpreter.logs import get_logger
 
-__all__ = ["EmbeddedServer", "find_server", "keep_server", "refusals_in_words"]
+__all__ = [
+    "EmbeddedServer",
+    "end_leftover_server",
+    "find_server",
+    "keep_server",
+    "refusals_in_words",
+]
 
 log = get_logger(__name__)
 
@@ -332,6 +338,13 @@ def _remember(record: Path, pid: int) -> None:
     started = _started(pid)
     if started is not None:
         record.write_text(json.dumps({"pid": pid, "started": started, "boot": _boot_id()}))
+
+
+def end_leftover_server(directory: Path) -> None:
+    """End the server of a directory whose service was killed, if there is one."""
+    record = directory / "server.json"
+    _end_leftover(record)
+    record.unlink(missing_ok=True)
 
 
 def _end_leftover(record: Path) -> None:

@@ -17,15 +17,13 @@ from interpreter.errors import DatabaseUnavailable, InterpreterError
 from interpreter.hosts.base import KernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.logs import get_logger
+from interpreter.records import RecordStore
 
 if TYPE_CHECKING:
-    from interpreter.service import Interpreter
     from interpreter.sessions import Session
 
 log = get_logger(__name__)
 
-#: How long a list of kernels is good for several clients, in seconds.
-_FRESH_S = 0.5
 #: So much of a kernel's id is enough, where no other begins like that.
 _LEAST_ID_CHARS = 4
 #: A service that can't write into the audit log ends all the same, after so long.
@@ -43,8 +41,8 @@ class Deeds:
 
     def __init__(
         self,
-        service: "Interpreter",
         *,
+        records: RecordStore,
         host: KernelHost,
         sessions: "Callable[[], Sequence[Session]]",
         spares: Callable[[], int],
@@ -53,13 +51,13 @@ class Deeds:
         """Make them.
 
         Args:
-            service: what they ask about.
-            host: where its kernels run.
+            records: where the audit log is.
+            host: where kernels run.
             sessions: gives all sessions there are.
             spares: says how many kernels are ready for newcomers.
             attachments: the kernels that admins are attached to.
         """
-        self._service = service
+        self._records = records
         self._host = host
         self._sessions = sessions
         self._spares = spares
@@ -92,11 +90,14 @@ class Deeds:
     # -- looking on ------------------------------------------------------------------------------
 
     async def _list(self) -> dict[str, Any]:
+        """All kernels; clients that ask at the same time get the same list."""
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         async with self._listing:
-            loop = asyncio.get_running_loop()
-            if loop.time() - self._listed_at > _FRESH_S:
+            if self._listed_at < asked_at:
+                began_at = loop.time()
                 self._listed = await self._all_kernels()
-                self._listed_at = loop.time()
+                self._listed_at = began_at
         return self._listed
 
     async def _all_kernels(self) -> dict[str, Any]:
@@ -215,7 +216,7 @@ class Deeds:
             NotDone: it could not be written.
         """
         try:
-            await write_audit(self._service.records, peer.in_words(), action, target, detail)
+            await write_audit(self._records, peer.in_words(), action, target, detail)
         except DatabaseUnavailable as error:
             raise NotDone(
                 f"Nothing was done, because it can't be written into the audit log: {error}"

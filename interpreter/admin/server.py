@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interpreter.admin.attachments import Attachments, Patience
@@ -26,10 +27,10 @@ from interpreter.admin.sockets import (
 from interpreter.errors import InterpreterError
 from interpreter.hosts.base import KernelHost
 from interpreter.logs import get_logger
+from interpreter.records import RecordStore
 from interpreter.zmtp import Intake
 
 if TYPE_CHECKING:
-    from interpreter.service import Interpreter
     from interpreter.sessions import Session
 
 log = get_logger(__name__)
@@ -60,8 +61,9 @@ class AdminServer:
     @asynccontextmanager
     async def open(
         cls,
-        service: "Interpreter",
+        data_dir: Path,
         *,
+        records: RecordStore,
         host: KernelHost,
         intake: Intake,
         sessions: Callable[[], "Sequence[Session]"],
@@ -74,15 +76,16 @@ class AdminServer:
         A service that can't open the socket goes on without it.
 
         Args:
-            service: what they ask about.
-            host: where its kernels run.
+            data_dir: of the service.
+            records: where the audit log is.
+            host: where kernels run.
             intake: shared by all that reads from kernels.
             sessions: gives all sessions there are.
             spares: says how many kernels are ready for newcomers.
             on_stop: called when the service is to end, with all of its kernels.
             patience: how long attachments stay.
         """
-        control = service.settings.data_dir / CONTROL
+        control = data_dir / CONTROL
         try:
             make_private_directory(control)
             listening = listen_in(control, ADMIN_SOCKET)
@@ -94,7 +97,11 @@ class AdminServer:
             control, host=host, intake=intake, patience=patience
         ) as attachments:
             deeds = Deeds(
-                service, host=host, sessions=sessions, spares=spares, attachments=attachments
+                records=records,
+                host=host,
+                sessions=sessions,
+                spares=spares,
+                attachments=attachments,
             )
             server = cls(deeds, on_stop)
             # Not asyncio's server for Unix sockets: on its way out that unlinks by the path it

@@ -48,10 +48,16 @@ def commands(admin: SlashCommand, bot: Bot) -> Sequence[Any]:
         for entry in entries:
             target = f" on `{plain_sentence(entry.target)}`" if entry.target else ""
             detail = f": {plain_sentence(entry.detail[:100])}" if entry.detail else ""
-            lines.append(f"- {moment(entry.at)} <@{entry.actor}> {entry.action}{target}{detail}")
+            actor = _actor(entry.actor)
+            lines.append(f"- {moment(entry.at)} {actor} {entry.action}{target}{detail}")
         await say(ctx, as_many_as_fit(lines))
 
     return [stats, audit]
+
+
+def _actor(name: str) -> str:
+    """Who did it: somebody in Discord, or at the command line of the machine."""
+    return f"<@{name}>" if name.isdecimal() else f"`{plain_sentence(name)}`"
 
 
 def stats_text(bot: Bot, *, guilds: int) -> str:
