@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from interpreter.admin.server import AdminServer, end_this_program
+from interpreter.belongings import Belongings
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
 from interpreter.errors import InterpreterError, NoCapacity, SessionClosed
@@ -86,6 +87,7 @@ class Interpreter:
         self._host = host
         self._intake = intake
         self._packages = packages
+        self._belongings = Belongings(files, packages if settings.install_packages else None)
         self._sessions: dict[str, Session] = {}
         self._limits: dict[str, SessionLimits] = {}
         self._deletions: dict[str, asyncio.Task[None]] = {}
@@ -125,7 +127,7 @@ class Interpreter:
         async with AsyncExitStack() as stack:
             stack.enter_context(DataDirectoryLock(settings.data_dir))
             if host is None:
-                host = await stack.enter_async_context(_local_host(settings, on_progress))
+                host = await stack.enter_async_context(local_host(settings, on_progress))
             database = await stack.enter_async_context(open_database(settings, on_progress))
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
             records = await stack.enter_async_context(RecordStore.open(settings, database=database))
@@ -143,7 +145,8 @@ class Interpreter:
             await stack.enter_async_context(service._pool.filled())
             await stack.enter_async_context(
                 AdminServer.open(
-                    service,
+                    settings.data_dir,
+                    records=records,
                     host=host,
                     intake=service._intake,
                     sessions=lambda: list(service._sessions.values()),
@@ -187,6 +190,7 @@ class Interpreter:
                 files=self.files,
                 intake=self._intake,
                 packages=self._packages if self.settings.install_packages else None,
+                belongings=self._belongings,
                 limits=self._limits.get(user_id, SessionLimits()),
                 metrics=self.metrics,
                 pool=self._pool,
@@ -243,6 +247,7 @@ class Interpreter:
                 await session.discard()
             files = await self.files.delete_all(user_id=user_id)
             await self._packages.forget(user_id)
+            self._belongings.forget(user_id)
             records = await self.records.delete_owner(user_id)
         except InterpreterError as error:
             log.error("a user could not be deleted", user_id=user_id, reason=str(error))
@@ -331,6 +336,8 @@ class Interpreter:
         session = self._sessions.get(event.file.user_id)
         if session is not None:
             session.file_changed(event)
+        if session is None or not session.live:
+            self._belongings.expect(event.file.user_id)
 
     def _forget(self, session: Session) -> None:
         if self._sessions.get(session.user_id) is session:
@@ -338,6 +345,7 @@ class Interpreter:
 
     async def _close(self) -> None:
         self._closed = True
+        await self._belongings.close()
         await asyncio.gather(*self._deletions.values(), return_exceptions=True)
         closing = [session.close() for session in self._sessions.values()]
         for failure in await asyncio.gather(*closing, return_exceptions=True):
@@ -345,9 +353,10 @@ class Interpreter:
                 log.error("a session could not be closed", reason=repr(failure))
 
 
-def _local_host(
+def local_host(
     settings: Settings, on_progress: Callable[[str], None] | None
 ) -> AbstractAsyncContextManager[LocalKernelHost]:
+    """This machine as a host of kernels, as the settings say."""
     return LocalKernelHost.open(
         data_dir=settings.data_dir,
         kernel_env_dir=settings.kernel_env_dir,
