@@ -19,9 +19,7 @@ _DISK_CAUSES = ("room", "files", "disk")
 
 CLOSED = "The session was closed while the cell ran."
 RESTARTED = "The kernel was restarted while the cell ran: the variables are gone."
-ABANDONED = (
-    "An earlier cell was given up and had to be ended with its kernel: the variables are gone."
-)
+ABANDONED = "An earlier cell was given up and had to be ended with its kernel."
 NOT_RUN = "Nothing of the cell was run."
 NEVER_BEGUN = "The cell was interrupted before it began."
 

@@ -502,6 +502,45 @@ class Kernel:
         timeout_s = time_s + _REPLY_S
         return await self._request("picture_request", asked, timeout_s=timeout_s, control=True)
 
+    async def save_state(
+        self, *, file_bytes: int, memory_bytes: int, disk_bytes: int, time_s: float
+    ) -> Message:
+        """Have it save the variables into its home. Ask while no cell runs; one may come meanwhile.
+
+        Args:
+            file_bytes: how large the file may be.
+            memory_bytes: memory that it may take beyond what the kernel has.
+            disk_bytes: what the kernel's directories may take together.
+            time_s: how long it may take, in seconds.
+
+        Returns:
+            Its ``save_reply``.
+
+        Raises:
+            TimeoutError: the kernel did not answer.
+            KernelStartFailed: it ended.
+        """
+        asked = {
+            "file_bytes": file_bytes,
+            "memory_bytes": memory_bytes,
+            "disk_bytes": disk_bytes,
+            "time_s": time_s,
+        }
+        timeout_s = time_s + _REPLY_S
+        return await self._request("save_request", asked, timeout_s=timeout_s, control=True)
+
+    async def restore_state(self, *, timeout_s: float) -> Message:
+        """Have it load the snapshot that its host shows it. A cell that is sent meanwhile waits.
+
+        Returns:
+            Its ``restore_reply``.
+
+        Raises:
+            TimeoutError: the kernel did not answer in time.
+            KernelStartFailed: it ended.
+        """
+        return await self._request("restore_request", {}, timeout_s=timeout_s)
+
     async def complete(self, code: str, cursor: int) -> Message:
         """The kernel's completions at a position in the code; also while a cell runs.
 

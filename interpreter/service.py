@@ -4,7 +4,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from datetime import UTC, datetime
 from functools import partial
 
@@ -27,6 +32,7 @@ from interpreter.pool import WarmPool
 from interpreter.records import RecordStore
 from interpreter.sessions import Session
 from interpreter.settings import Settings, listed
+from interpreter.snapshots import SnapshotStore
 from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
@@ -45,13 +51,14 @@ _SPARE_SHARE = 0.25
 _LAYER_FILES = 60_000
 #: How many sets of packages are kept that no kernel uses now.
 _LAYERS = 200
-_CULLED = (
-    "The kernel was stopped after being idle for long: the variables are gone, the files stay."
-)
-_CROWDED_OUT = (
-    "The kernel was stopped while it was idle, to make room for others: the variables are gone, "
-    "the files stay."
-)
+_CULLED = "The kernel was stopped after being idle for long; the files stay."
+_CROWDED_OUT = "The kernel was stopped while it was idle, to make room for others; the files stay."
+#: How long somebody may wait for a place until an idle session is saved.
+_CROWDED_SAVE_S = 5.0
+#: How often it is looked for sessions to be saved; each so many times, for what is too old.
+_SAVE_LOOK_S, _EXPIRED_EVERY = 15.0, 100
+#: How long saving all sessions may take, and how many are saved at a time.
+_SAVE_ALL_S, _SAVED_AT_ONCE = 20.0, 2
 
 
 class Interpreter:
@@ -77,6 +84,7 @@ class Interpreter:
         host: KernelHost,
         intake: Intake,
         packages: Packages,
+        snapshots: SnapshotStore,
     ) -> None:
         """Use :meth:`open`."""
         self.settings = settings
@@ -87,6 +95,7 @@ class Interpreter:
         self._host = host
         self._intake = intake
         self._packages = packages
+        self._snapshots = snapshots
         self._belongings = Belongings(files, packages if settings.install_packages else None)
         self._sessions: dict[str, Session] = {}
         self._limits: dict[str, SessionLimits] = {}
@@ -134,6 +143,8 @@ class Interpreter:
             packages = await stack.enter_async_context(
                 Packages.open(settings, host=host, database=database)
             )
+            snapshots = SnapshotStore(settings.data_dir / "snapshots")
+            await asyncio.to_thread(snapshots.open)
             service = cls(
                 settings,
                 files=files,
@@ -141,6 +152,7 @@ class Interpreter:
                 host=host,
                 intake=Intake(),
                 packages=packages,
+                snapshots=snapshots,
             )
             await stack.enter_async_context(service._pool.filled())
             await stack.enter_async_context(
@@ -157,7 +169,11 @@ class Interpreter:
             files.subscribe(service._file_changed)
             chores = [
                 asyncio.create_task(chore)
-                for chore in (service._cull_idle(), service._sample_regularly())
+                for chore in (
+                    service._cull_idle(),
+                    service._sample_regularly(),
+                    service._save_regularly(),
+                )
             ]
             try:
                 yield service
@@ -194,6 +210,7 @@ class Interpreter:
                 limits=self._limits.get(user_id, SessionLimits()),
                 metrics=self.metrics,
                 pool=self._pool,
+                snapshots=self._snapshots,
                 make_room=self._make_room,
                 on_close=self._forget,
             )
@@ -246,6 +263,7 @@ class Interpreter:
             if session is not None:
                 await session.discard()
             files = await self.files.delete_all(user_id=user_id)
+            await asyncio.to_thread(self._snapshots.delete, user_id)
             await self._packages.forget(user_id)
             self._belongings.forget(user_id)
             records = await self.records.delete_owner(user_id)
@@ -297,7 +315,7 @@ class Interpreter:
                 raise NoCapacity(self._max_kernels)
             longest = min(idle, key=lambda session: session.last_active_at)
             passed.add(longest)
-            await longest.cull(_CROWDED_OUT)
+            await longest.cull(_CROWDED_OUT, save_s=_CROWDED_SAVE_S)
             self.metrics.culled("room")
 
     def _room_for_spares(self) -> int:
@@ -320,6 +338,34 @@ class Interpreter:
                     self.metrics.culled("idle")
                 elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
                     await session.close()
+
+    async def _save_regularly(self) -> None:
+        """Save sessions that ran cells since, one at a time; forget what is too old."""
+        interval_s = self.settings.snapshot_interval_s
+        for count in itertools.count():
+            await asyncio.sleep(min(_SAVE_LOOK_S, interval_s) if interval_s > 0 else _SAVE_LOOK_S)
+            try:
+                for session in list(self._sessions.values()):
+                    if interval_s > 0 and session.is_save_due(interval_s):
+                        await session.save_state()
+                if count % _EXPIRED_EVERY == 0:
+                    kept_s = max(0.0, self.settings.kernel_idle_s) + _WORKING_DIRECTORY_KEPT_S
+                    await asyncio.to_thread(self._snapshots.expire, older_than_s=kept_s)
+            except Exception:  # the next round may be luckier
+                log.exception("sessions could not be saved")
+
+    async def _save_all(self) -> None:
+        """Save all idle sessions, a few at a time, before the service ends and leaves kernels."""
+        places = asyncio.Semaphore(_SAVED_AT_ONCE)
+
+        async def save(session: Session) -> None:
+            async with places:
+                await session.save_state()
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SAVE_ALL_S):
+                saving = [save(session) for session in self._sessions.values()]
+                await asyncio.gather(*saving, return_exceptions=True)
 
     async def _sample_regularly(self) -> None:
         for count in itertools.count():

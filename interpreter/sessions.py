@@ -49,6 +49,7 @@ from interpreter.pool import WarmPool
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.samples import ResourceHistory, ResourceSample
 from interpreter.settings import Settings
+from interpreter.snapshots import SAVE_S, Restoration, SavedState, SnapshotStore, Told
 from interpreter.zmtp import Intake
 from kernel_startup.picture_types import MOST_CONTENT_BYTES, RENDERERS, TIME_S, Kind, kind_of
 from kernel_startup.types import TYPES
@@ -96,6 +97,7 @@ class Session:
         limits: SessionLimits,
         metrics: Metrics,
         pool: WarmPool,
+        snapshots: SnapshotStore,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -126,6 +128,15 @@ class Session:
         self._history = ResourceHistory()
         self._was_busy = False
         self._state_gone: str | None = None
+        self._restoration: Restoration | None = None
+        self._unrestored = False
+        self._saved = SavedState(
+            user_id,
+            store=snapshots,
+            host=host,
+            metrics=metrics,
+            most_bytes=settings.snapshot_bytes,
+        )
         self._restarts = 0
         self._pending = 0
         self._cells = 0
@@ -234,8 +245,10 @@ class Session:
                 raise SessionClosed(self.user_id)
             self._restarts += 1
             await self._end_kernel()
-            self._state_gone = None
+            await self._saved.drop()
+            self._state_gone = self._restoration = None
             await self._start_kernel()
+            self._unrestored = False
 
     async def close(self) -> None:
         """End the kernel and remove the working directory. Stored files stay."""
@@ -245,6 +258,7 @@ class Session:
                 return
             self._closed = True
             await self._end_kernel()
+            await self._saved.drop()
             for task in list(self._file_changes):
                 task.cancel()
             if self._slot is not None:
@@ -461,16 +475,42 @@ class Session:
             phase=kernel.phase or ("collecting" if self.busy and not self._preparing else None),
         )
 
-    async def cull(self, reason: str) -> None:
+    async def cull(self, reason: str, *, save_s: float = SAVE_S) -> None:
         """End the kernel of an idle session; the working directory stays for the next cell.
+
+        The variables are saved for the next kernel. If a cell comes meanwhile, nothing is ended.
 
         Args:
             reason: the sentence that its user reads with the next cell.
+            save_s: how long the saving may take, in seconds.
         """
+        cells = self._cells
+        await self.save_state(time_s=save_s)
         async with self._life_lock:
-            if not self.busy and self._kernel is not None:
+            if not self.busy and self._kernel is not None and self._cells == cells:
                 await self._end_kernel()
                 self._state_gone = reason if self._cells else None
+
+    async def save_state(self, *, time_s: float = SAVE_S) -> bool:
+        """Save the variables for a kernel to come, if no cell runs; cells may come meanwhile.
+
+        Args:
+            time_s: how long it may take, in seconds.
+
+        Returns:
+            Whether they are saved as they are now.
+        """
+        kernel, cells = self._kernel, self._cells
+        if kernel is None or self.busy or not kernel.usable:
+            return False
+        limits = self._kernel_limits()
+        saved = await self._saved.save(kernel, cells=cells, limits=limits, time_s=time_s)
+        return saved and self._cells == cells
+
+    def is_save_due(self, interval_s: float) -> bool:
+        """Whether cells have run since its variables were saved, and that was so long ago."""
+        due = self._saved.is_due(self._cells) and self._saved.age_s >= interval_s
+        return due and self.live and not self.busy
 
     def file_changed(self, event: FileEvent, *, is_new: bool = True) -> None:
         """Have the kernel's /files follow the stored files, and new uploads be looked into."""
@@ -495,8 +535,7 @@ class Session:
 
     async def _describe(self, file: StoredFile) -> str:
         async with self._describe_lock:  # one at a time: each may take a lot
-            kernel, gone = await self._ready_kernel()
-            self._state_gone = gone or self._state_gone  # for the next cell
+            kernel = await self._live_kernel()
             text = None
             with suppress(TimeoutError, HostError):
                 text = await kernel.describe(file.file_id, time_s=_DESCRIBE_S)
@@ -510,8 +549,7 @@ class Session:
     # -- pictures --------------------------------------------------------------------------------
 
     async def _draw(self, content: str, mime: str, kind: Kind) -> bytes | None:
-        kernel, gone = await self._ready_kernel()
-        self._state_gone = gone or self._state_gone  # for the next cell
+        kernel = await self._live_kernel()
         make_do = kind in self._not_to_be_had
         reply = await kernel.picture(content, mime, time_s=TIME_S, make_do=make_do)
         if lacks_renderer(reply) and not make_do:
@@ -547,16 +585,16 @@ class Session:
                 self._preparing, self._stop_early = True, False
                 self._patience = Patience(_DATABASE_AWAY_S)
                 try:
-                    kernel, gone = await self._ready_kernel(cell.tell)
+                    kernel, told = await self._ready_kernel(cell.tell)
                 except DatabaseUnavailable:
                     if not self._stop_early:
                         raise
-                    return self._never_begun(cell, None)
+                    return self._never_begun(cell, Told())
                 finally:
                     self._preparing = False
                 if self._stop_early:
-                    return self._never_begun(cell, gone)
-                result = await self._run(cell, kernel, gone)
+                    return self._never_begun(cell, told)
+                result = await self._run(cell, kernel, told)
                 return _with_remarks(result, [remark.sentence for remark in remarks])
         finally:
             self._pending -= 1
@@ -579,7 +617,7 @@ class Session:
             durations=Durations(queue_s=queue_s),
         )
 
-    async def _run(self, cell: _Cell, kernel: Kernel, gone: str | None) -> Execution:
+    async def _run(self, cell: _Cell, kernel: Kernel, told: Told) -> Execution:
         queue_s = time.monotonic() - cell.queued_at
         self._cells += 1
         restarts = self._restarts
@@ -622,7 +660,7 @@ class Session:
             self._spawn(self._replace_kernel(kernel))
         status = endings.status_of(end)
         sentences = [
-            gone,
+            told.sentence,
             self._sentence(end, cell.timeout_s, restarted),
             *collector.dropped,
             endings.sentence_about_skipped(collection.skipped),
@@ -635,7 +673,7 @@ class Session:
             artifacts=collection.artifacts,
             skipped=collection.skipped,
             installed=tuple(installed),
-            state_lost=gone is not None or end.exit is not None or broken,
+            state_lost=told.lost or end.exit is not None or broken,
             message=" ".join(sentence for sentence in sentences if sentence) or None,
             durations=Durations(
                 queue_s=queue_s, install_s=end.install_s, run_s=end.run_s, collect_s=collect_s
@@ -705,12 +743,12 @@ class Session:
             limits = replace(limits, memory_bytes=self._memory_bytes)
         return limits
 
-    def _never_begun(self, cell: _Cell, gone: str | None) -> Execution:
+    def _never_begun(self, cell: _Cell, told: Told) -> Execution:
         return Execution(
             status="interrupted",
             code=cell.code,
-            state_lost=gone is not None,
-            message=f"{gone} {endings.NEVER_BEGUN}" if gone else endings.NEVER_BEGUN,
+            state_lost=told.lost,
+            message=" ".join(filter(None, (told.sentence, endings.NEVER_BEGUN))),
             durations=Durations(queue_s=time.monotonic() - cell.queued_at),
         )
 
@@ -733,8 +771,15 @@ class Session:
 
     # -- the kernel's life -----------------------------------------------------------------------
 
-    async def _ready_kernel(self, tell: OnPhase = _NOBODY) -> tuple[Kernel, str | None]:
-        """The live kernel, and the sentence about an earlier one whose variables are gone."""
+    async def _ready_kernel(self, tell: OnPhase) -> tuple[Kernel, Told]:
+        """The live kernel, and what is to be told of an earlier one."""
+        kernel = await self._live_kernel(tell)
+        told = Told.of(self._state_gone, self._restoration)
+        self._state_gone = self._restoration = None
+        return kernel, told
+
+    async def _live_kernel(self, tell: OnPhase = _NOBODY) -> Kernel:
+        """The live kernel, or a new one with what was saved of the last."""
         async with self._life_lock:
             if self._closed:
                 raise SessionClosed(self.user_id)
@@ -742,7 +787,7 @@ class Session:
             if kernel is not None and kernel.exit.done():
                 limits = self._kernel_limits()
                 how = endings.sentence_about_death(kernel.exit.result(), limits=limits)
-                self._state_gone = f"{how} The variables of before are gone."
+                self._state_gone = how
                 await self._end_kernel()
                 kernel = None
             if kernel is None:
@@ -750,10 +795,27 @@ class Session:
                 kernel = await self._start_kernel()
             if self._unshown:
                 await self._show_belongings(kernel.hosted.slot)
-            gone, self._state_gone = self._state_gone, None
+            if self._unrestored:
+                kernel = await self._restore(kernel)
         if self._file_changes:
             await asyncio.wait(set(self._file_changes))
-        return kernel, gone
+        return kernel
+
+    async def _restore(self, kernel: Kernel) -> Kernel:
+        """Give a new kernel what was saved of the last one; a clean one instead, if that fails.
+
+        Needs the life lock.
+        """
+        restoration = await self._saved.restore(kernel, cells=self._cells)
+        self._unrestored = False
+        if restoration is None:
+            return kernel
+        self._restoration = restoration
+        if restoration.failed is not None:
+            await self._end_kernel()
+            kernel = await self._start_kernel()
+            self._unrestored = False
+        return kernel
 
     async def _replace_kernel(self, dead: Kernel) -> None:
         """Have a new kernel ready for the next cell."""
@@ -761,7 +823,7 @@ class Session:
             if self._kernel is dead and not self._closed:
                 await self._end_kernel()
                 with suppress(HostError):  # the next cell will try again, and say so
-                    await self._start_kernel()
+                    await self._restore(await self._start_kernel())
 
     async def _start_kernel(self) -> Kernel:
         """Start a kernel. Needs the life lock."""
@@ -774,6 +836,7 @@ class Session:
             with self._pool.forking():
                 kernel = await self._fork_kernel(memory_bytes)
         self._kernel, self._memory_bytes = kernel, memory_bytes
+        self._unrestored = True
         self._metrics.kernel_started(time.monotonic() - began, how)
         if self._slot is None:
             self._slot = kernel.hosted.slot

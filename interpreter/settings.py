@@ -323,6 +323,33 @@ class Settings(EnvironmentSettings):
         description="How many kernels are kept ready at most; without it a quarter of those that "
         "may live at once, or none where `WARM_KERNELS` is 0.",
     )
+    snapshot_bytes: Annotated[
+        int,
+        _bytes(0),
+        Variable(
+            "SNAPSHOT_MB", "a number of MiB, 0 or more", unit="MiB", field_unit="bytes", scale=MIB
+        ),
+    ] = Field(
+        default=256 * MIB,
+        description="How much is saved of a user's variables, for the kernel that comes when "
+        "theirs has been stopped or has ended; 0 saves nothing.",
+    )
+    snapshot_interval_s: Annotated[
+        float,
+        Field(allow_inf_nan=False),
+        AfterValidator(positive_or_never),
+        Variable(
+            "SNAPSHOT_MINUTES",
+            POSITIVE_OR_NEVER,
+            unit="minutes",
+            field_unit="seconds",
+            scale=60,
+        ),
+    ] = Field(
+        default=300.0,
+        description="How often the variables of kernels are saved that have run cells since; -1 "
+        "saves them only before a kernel is stopped.",
+    )
     max_output_chars: Annotated[
         int,
         Field(ge=1, le=1_000_000_000),

@@ -151,7 +151,7 @@ def why_not(error: BaseException, value: Any) -> tuple[str, str]:
         return "raises", type_name(type(error))
     refused = _REFUSED.search(str(error)[:500])
     if refused is None:
-        return ("holds" if type(value) in _CONTAINERS else "kind"), own
+        return ("holds", "") if type(value) in _CONTAINERS else ("kind", own)
     kind = refused[1]
     is_itself = kind.rpartition(".")[2] == type(value).__name__ or (
         kind == _OPEN_FILE and isinstance(value, io.IOBase)

@@ -29,7 +29,7 @@ _LEAST_ID_CHARS = 4
 #: A service that can't write into the audit log ends all the same, after so long.
 _STOP_AUDIT_S = 3.0
 _MOST_SAMPLES = 400
-_STOPPED = "The kernel was stopped by an admin: the variables are gone, the files stay."
+_STOPPED = "The kernel was stopped by an admin; the files stay."
 
 
 class NotDone(InterpreterError):

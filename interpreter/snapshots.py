@@ -1,0 +1,553 @@
+"""Snapshots: what a session's variables were, kept for the kernel that comes next.
+
+A kernel saves them into a file (``kernel_startup/snapshot.py``), which the host copies out of its
+reach; it is shown to that user's next kernel, read-only, and loaded there: nothing here ever looks
+into it. What a kernel says of a snapshot is hostile like all it says.
+"""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interpreter.errors import HostError
+from interpreter.hosts.base import KernelHost
+from interpreter.kernel import Kernel
+from interpreter.limits import Limits
+from interpreter.logs import get_logger
+from interpreter.metrics import Metrics, RestoreResult
+from interpreter.user_files import USER_ID
+
+log = get_logger(__name__)
+
+_MIB = 1 << 20
+_RECORD = "snapshot.json"
+_RECORD_BYTES = 4_096
+_FILE_NAME = re.compile(r"[0-9a-f]{16}")
+#: A snapshot's index, of what a kernel writes beside the variables.
+_INDEX_BYTES = 8 * _MIB
+#: Of the disk, so much is left to files: the smaller one counts.
+_DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 4 << 30, 0.1
+#: Memory that a kernel may always take for saving.
+_LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 32 * _MIB, 512 * _MIB
+#: Saving takes no longer; nor does restoring, imports among it.
+SAVE_S, RESTORE_S = 20.0, 60.0
+
+_NAME_CHARS, _DETAIL_CHARS = 40, 60
+_NAMED, _NAMED_LOST = 5, 4
+_OLD_S = 60.0
+_TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_THINGS = {
+    "generator": "a generator",
+    "async_generator": "a generator",
+    "coroutine": "a coroutine",
+    "file": "an open file",
+    "_thread.lock": "a lock",
+    "_thread.RLock": "a lock",
+    "socket": "a network connection",
+    "socket.socket": "a network connection",
+    "sqlite3.Connection": "a connection to a database",
+    "module": "a module that can't be imported",
+    "frame": "a frame of running code",
+    "Future": "something that is under way",
+    "_asyncio.Task": "something that is under way",
+    "_asyncio.Future": "something that is under way",
+}
+GONE = "The variables of before are gone."
+
+
+# -- on disk ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot that is kept.
+
+    Attributes:
+        path: the file.
+        size_bytes: its size.
+        cells: how many cells the session had run.
+        saved_at: when, in seconds since 1970.
+    """
+
+    path: Path
+    size_bytes: int
+    cells: int
+    saved_at: float
+
+
+class SnapshotStore:
+    """The snapshots of all users, one for each, in a directory that is the service's alone."""
+
+    def __init__(self, root: Path) -> None:
+        """Keep them below ``root``."""
+        self._root = root
+        self._owners: set[str] = set()
+
+    def open(self) -> None:
+        """Make the directory, and remove what a crash has left. Blocks.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root.chmod(0o700)
+        for user_id in self._users():
+            kept = self.find(user_id)
+            if kept is None:
+                self.delete(user_id)
+                continue
+            self._owners.add(user_id)
+            for path in self._directory(user_id).iterdir():
+                if path != kept.path and path.name != _RECORD:
+                    path.unlink(missing_ok=True)
+
+    def may_have(self, user_id: str) -> bool:
+        """Whether to look for a user's snapshot. Answers at once."""
+        return user_id in self._owners
+
+    def find(self, user_id: str) -> Snapshot | None:
+        """A user's snapshot, if there is one."""
+        try:
+            with open(self._directory(user_id) / _RECORD, "rb") as file:
+                record = json.loads(file.read(_RECORD_BYTES))
+            name = str(record["file"])
+            if not _FILE_NAME.fullmatch(name):
+                return None
+            path = self._directory(user_id) / name
+            size, cells, saved_at = record["bytes"], record["cells"], record["saved_at"]
+            if path.stat().st_size != size:  # the machine broke down meanwhile
+                return None
+            return Snapshot(path, int(size), int(cells), float(saved_at))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def new(self, user_id: str) -> Path:
+        """Where to write a snapshot to; :meth:`keep` makes it the user's.
+
+        Raises:
+            OSError: there can't be any.
+        """
+        self._owners.add(user_id)
+        self._directory(user_id).mkdir(mode=0o700, exist_ok=True)
+        return self._directory(user_id) / secrets.token_hex(8)
+
+    def keep(self, user_id: str, path: Path, *, cells: int) -> Snapshot:
+        """Have what was written be the user's snapshot, in place of the last one.
+
+        Raises:
+            OSError: it can't be kept.
+        """
+        before = self.find(user_id)
+        kept = Snapshot(path, path.stat().st_size, cells, time.time())
+        record = {
+            "file": path.name,
+            "bytes": kept.size_bytes,
+            "cells": cells,
+            "saved_at": kept.saved_at,
+        }
+        coming = path.with_suffix(".json")
+        coming.write_text(json.dumps(record))
+        coming.replace(path.with_name(_RECORD))
+        if before is not None:
+            before.path.unlink(missing_ok=True)
+        return kept
+
+    def delete(self, user_id: str) -> None:
+        """Delete a user's snapshot, and what is left of others."""
+        self._owners.discard(user_id)
+        shutil.rmtree(self._directory(user_id), ignore_errors=True)
+
+    def expire(self, *, older_than_s: float) -> int:
+        """Delete what is older. Returns how many there were."""
+        end = time.time() - older_than_s
+        old = [user_id for user_id, kept in self._all() if kept.saved_at < end]
+        for user_id in old:
+            self.delete(user_id)
+        return len(old)
+
+    def make_room(self, size_bytes: int, *, keeping: str) -> int:
+        """Have room on the disk for one more; the oldest ones go if need be, but not ``keeping``'s.
+
+        Returns:
+            How large it may be: ``size_bytes``, or less.
+        """
+        if self._room() < size_bytes:
+            for user_id, _ in sorted(self._all(), key=lambda one: one[1].saved_at):
+                if user_id != keeping:
+                    self.delete(user_id)
+                    if self._room() >= size_bytes:
+                        break
+        return max(0, min(size_bytes, self._room()))
+
+    def _room(self) -> int:
+        disk = shutil.disk_usage(self._root)
+        return disk.free - int(min(_DISK_RESERVE_BYTES, disk.total * _DISK_RESERVE_SHARE))
+
+    def _users(self) -> list[str]:
+        return [entry.name for entry in os.scandir(self._root) if USER_ID.fullmatch(entry.name)]
+
+    def _all(self) -> list[tuple[str, Snapshot]]:
+        found = ((user_id, self.find(user_id)) for user_id in self._users())
+        return [(user_id, kept) for user_id, kept in found if kept is not None]
+
+    def _directory(self, user_id: str) -> Path:
+        return self._root / user_id
+
+
+# -- what became of it -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LostVariable:
+    """A variable that isn't there any more, as a kernel tells it: cleaned.
+
+    Attributes:
+        name: of the variable.
+        why: a word for the reason, see ``kernel_startup/snapshot.py``.
+        detail: what is to blame; may be empty.
+        size_bytes: about how large it was.
+    """
+
+    name: str
+    why: str
+    detail: str
+    size_bytes: int
+
+    @classmethod
+    def from_reply(cls, entry: object) -> "LostVariable | None":
+        """Take in what a kernel says; None if that is nonsense."""
+        if not isinstance(entry, list) or len(entry) != 4:
+            return None
+        name, why, detail, size = entry
+        shown = _shown_name(name)
+        if shown is None or not isinstance(why, str) or type(size) is not int:
+            return None
+        known = detail if isinstance(detail, str) and _TYPE.fullmatch(detail) else ""
+        return cls(shown, why, known[:_DETAIL_CHARS], min(max(size, 0), 1 << 50))
+
+    def sentence(self, limit_bytes: int) -> str:
+        """Its name, and in brackets what it was and why it is lost."""
+        size, limit, thing = _size(self.size_bytes), _size(limit_bytes), _thing(self.detail)
+        held = f"{thing}, which" if self.detail else "something that"
+        reason = {
+            "kind": f"{thing} can't be saved",
+            "holds": f"it holds {held} can't be saved",
+            "raises": f"saving it raised {self.detail or 'an error'}",
+            "deep": "it is nested too deeply",
+            "size": f"{size}, more than the limit of {limit}",
+            "full": f"{size}, and all together it is more than the limit of {limit}",
+            "room": f"{size}, more than there is room for on its disk",
+            "memory": "there is not enough memory to save or load it",
+            "time": "it took too long to save",
+            "died": "saving it ended the process",
+            "many": "there are too many variables",
+            "module": f"the module {self.detail or 'it needs'} is missing",
+            "refers": f"{self.detail or 'what'} it needs is missing",
+            "broken": f"loading it raised {self.detail or 'an error'}",
+        }.get(self.why, "it can't be saved")
+        return f"{self.name} ({reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a session's user has to be told of the kernel of before.
+
+    Attributes:
+        sentence: one or more; None if there is nothing to tell.
+        lost: whether variables are gone.
+    """
+
+    sentence: str | None = None
+    lost: bool = False
+
+    @classmethod
+    def of(cls, gone: str | None, restoration: "Restoration | None") -> "Told":
+        """All of it.
+
+        Args:
+            gone: why that kernel ended, in a sentence; None if that needs no saying.
+            restoration: what was restored of it, if anything could be.
+        """
+        if restoration is None:
+            return cls() if gone is None else cls(f"{gone} {GONE}", lost=True)
+        sentence = restoration.sentence()
+        return cls(f"{gone} {sentence}" if gone else sentence, lost=not restoration.complete)
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What became of a session's variables in its new kernel.
+
+    Attributes:
+        names: of some of those that are there again.
+        count: how many are.
+        lost: some of those that aren't, the largest first.
+        lost_count: how many aren't.
+        limit_bytes: how large a snapshot may be.
+        age_s: how old it is, in seconds.
+        cells_since: how many cells have run since it was made.
+        failed: why nothing was restored at all; None if something was.
+    """
+
+    names: tuple[str, ...] = ()
+    count: int = 0
+    lost: tuple[LostVariable, ...] = ()
+    lost_count: int = 0
+    limit_bytes: int = 0
+    age_s: float = 0.0
+    cells_since: int = 0
+    failed: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was lost."""
+        return self.failed is None and self.lost_count == 0 and self.cells_since == 0
+
+    def sentence(self) -> str:
+        """What its user should know."""
+        if self.failed is not None:
+            return f"The variables of before could not be restored: {self.failed}."
+        as_of = f" as they were {_ago(self.age_s)}" if self._is_old else ""
+        since = "; what was done since is lost" if self.cells_since else ""
+        if self.count == 0 and self.lost_count == 0:
+            return "It had no variables." if not since else GONE
+        if self.count == 0:
+            return f"None of its variables could be restored: {self._lost()}."
+        names = ", ".join(self.names[:_NAMED]) + (", ..." if self.count > _NAMED else "")
+        said = f"{_variables(self.count)} restored{as_of} ({names})"
+        lost = f", {self.lost_count:,} could not be: {self._lost()}" if self.lost_count else ""
+        return f"{said}{lost}{since}."
+
+    @property
+    def _is_old(self) -> bool:
+        return self.age_s >= _OLD_S and self.cells_since > 0
+
+    def _lost(self) -> str:
+        named = [one.sentence(self.limit_bytes) for one in self.lost[:_NAMED_LOST]]
+        more = self.lost_count - len(named)
+        return ", ".join(named) + (f", and {more:,} more" if more > 0 else "")
+
+
+def restoration_of(
+    reply: Mapping[str, Any], *, limit_bytes: int, age_s: float, cells_since: int
+) -> Restoration:
+    """What a kernel says of a snapshot it was given, in its ``restore_reply``; cleaned."""
+    told = reply.get("restored")
+    names = [_shown_name(name) for name in told[:_NAMED]] if isinstance(told, list) else []
+    entries = reply.get("lost")
+    losses = [LostVariable.from_reply(e) for e in entries[:20]] if isinstance(entries, list) else []
+    lost = tuple(loss for loss in losses if loss is not None)
+    shown = tuple(name for name in names if name is not None)
+    return Restoration(
+        names=shown,
+        count=max(len(shown), _count(reply.get("restored_count"))),
+        lost=lost,
+        lost_count=max(len(lost), _count(reply.get("lost_count"))),
+        limit_bytes=limit_bytes,
+        age_s=age_s,
+        cells_since=cells_since,
+    )
+
+
+def _shown_name(name: object) -> str | None:
+    if not isinstance(name, str) or not name.isidentifier():
+        return None
+    return name if len(name) <= _NAME_CHARS else f"{name[:_NAME_CHARS]}..."
+
+
+def _count(number: object) -> int:
+    return number if type(number) is int and 0 <= number <= 1_000_000 else 0
+
+
+def _thing(kind: str) -> str:
+    return _THINGS.get(kind) or (f"an object of type {kind}" if kind else "something")
+
+
+def _variables(count: int) -> str:
+    return "1 variable was" if count == 1 else f"{count:,} variables were"
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < 1 << 10:
+        return f"{size_bytes} bytes"
+    if size_bytes < _MIB:
+        return f"{size_bytes / (1 << 10):.0f} KB"
+    return f"{size_bytes / _MIB:,.0f} MB"
+
+
+def _ago(age_s: float) -> str:
+    minutes = round(age_s / 60)
+    if minutes < 120:
+        return "1 minute ago" if minutes == 1 else f"{minutes} minutes ago"
+    return f"{round(minutes / 60)} hours ago"
+
+
+# -- one session's ---------------------------------------------------------------------------------
+
+
+class SavedState:
+    """What is saved of one session: has its kernel save it, and the next kernel restore it."""
+
+    def __init__(
+        self,
+        user_id: str,
+        *,
+        store: SnapshotStore,
+        host: KernelHost,
+        metrics: Metrics,
+        most_bytes: int,
+    ) -> None:
+        """Nothing is known yet of what is on the disk.
+
+        Args:
+            user_id: whose session it is.
+            store: the service's.
+            host: where its kernels run.
+            metrics: the service's.
+            most_bytes: how large a snapshot may be; 0 for none at all.
+        """
+        self._user_id = user_id
+        self._store = store
+        self._host = host
+        self._metrics = metrics
+        self._most_bytes = most_bytes
+        self._cells: int | None = None
+        self._tried: int | None = None
+        self._saved_at = time.monotonic()
+        self._lock = asyncio.Lock()
+
+    def is_due(self, cells: int) -> bool:
+        """Whether there is something to save of a session that has run so many cells."""
+        return self._most_bytes > 0 and cells not in (0, self._cells, self._tried)
+
+    @property
+    def age_s(self) -> float:
+        """For how long nothing has been saved, in seconds."""
+        return time.monotonic() - self._saved_at
+
+    async def save(self, kernel: Kernel, *, cells: int, limits: Limits, time_s: float) -> bool:
+        """Have a kernel save its variables, unless that has been done since the last cell.
+
+        Args:
+            kernel: an idle one.
+            cells: how many cells the session has run.
+            limits: the kernel's.
+            time_s: how long it may take, in seconds.
+
+        Returns:
+            Whether they are saved.
+        """
+        async with self._lock:
+            if not self.is_due(cells):
+                return cells == self._cells
+            began = time.monotonic()
+            self._tried, self._saved_at = cells, began
+            try:
+                kept = await self._save(kernel, cells, limits, time_s)
+            except (TimeoutError, HostError, OSError) as error:
+                reason = type(error).__name__
+                log.warning("a session could not be saved", user_id=self._user_id, reason=reason)
+                self._metrics.saved(None)
+                return False
+            self._cells = cells
+            self._metrics.saved(kept.size_bytes)
+        duration_s = round(time.monotonic() - began, 3)
+        size = kept.size_bytes
+        log.info("session saved", user_id=self._user_id, bytes=size, duration_s=duration_s)
+        return True
+
+    async def _save(self, kernel: Kernel, cells: int, limits: Limits, time_s: float) -> Snapshot:
+        used = self._host.resources(kernel.hosted.kernel_id)
+        spare = limits.memory_bytes - (used.memory_bytes if used else limits.memory_bytes)
+        most = await asyncio.to_thread(
+            self._store.make_room, self._most_bytes, keeping=self._user_id
+        )
+        reply = await kernel.save_state(
+            file_bytes=most,
+            # Half of it: what is saved is partly copied, and cells may run meanwhile.
+            memory_bytes=min(max(spare // 2, _LEAST_MEMORY_BYTES), _MOST_MEMORY_BYTES),
+            disk_bytes=limits.disk_bytes,
+            time_s=time_s,
+        )
+        if reply.get("status") != "ok":
+            raise OSError("the kernel has saved nothing")
+        target = await asyncio.to_thread(self._store.new, self._user_id)
+        slot = kernel.hosted.slot
+        await self._host.take_snapshot(slot, target, most_bytes=most + _INDEX_BYTES)
+        return await asyncio.to_thread(self._store.keep, self._user_id, target, cells=cells)
+
+    async def restore(self, kernel: Kernel, *, cells: int) -> Restoration | None:
+        """Have a new kernel load what was saved; None if there is nothing.
+
+        If that fails, the kernel isn't fit for use, and what was saved is dropped.
+
+        Args:
+            kernel: one that has run no cell.
+            cells: how many cells the session has run.
+        """
+        if self._most_bytes == 0 or not self._store.may_have(self._user_id):
+            return None
+        async with self._lock:
+            snapshot = await asyncio.to_thread(self._store.find, self._user_id)
+            if snapshot is None:
+                return None
+            began = time.monotonic()
+            done = await self._restore(kernel, snapshot, cells)
+            if done.failed is None:
+                self._cells = cells
+            else:
+                self._cells = None
+                await asyncio.to_thread(self._store.delete, self._user_id)
+        result: RestoreResult = "complete" if done.complete else "partial"
+        self._metrics.restored("failed" if done.failed is not None else result)
+        log.info(
+            "session restored",
+            user_id=self._user_id,
+            variables=done.count,
+            lost=done.lost_count,
+            failed=done.failed is not None,
+            bytes=snapshot.size_bytes,
+            duration_s=round(time.monotonic() - began, 3),
+        )
+        return done
+
+    async def _restore(self, kernel: Kernel, snapshot: Snapshot, cells: int) -> Restoration:
+        slot = kernel.hosted.slot
+        saved_cells = snapshot.cells if self._cells is None else self._cells
+        try:
+            await self._host.give_snapshot(slot, snapshot.path)
+            reply = await kernel.restore_state(timeout_s=RESTORE_S)
+        except TimeoutError:
+            return Restoration(failed="loading them took too long, so this is a clean kernel")
+        except HostError:
+            return Restoration(failed="loading them ended the kernel, so this is a new one")
+        except OSError as error:
+            log.error("a snapshot could not be shown to a kernel", reason=str(error))
+            return Restoration(failed="what was saved can't be read")
+        finally:
+            with suppress(OSError):
+                await self._host.give_snapshot(slot, None)
+        if reply.get("status") != "ok":
+            return Restoration(failed="what was saved can't be read by this kernel")
+        return restoration_of(
+            reply,
+            limit_bytes=self._most_bytes,
+            age_s=max(0.0, time.time() - snapshot.saved_at),
+            cells_since=max(0, cells - saved_cells),
+        )
+
+    async def drop(self) -> None:
+        """Forget what was saved. The kernel must have ended: else it may be saving."""
+        async with self._lock:
+            self._cells = self._tried = None
+            if self._store.may_have(self._user_id):
+                await asyncio.to_thread(self._store.delete, self._user_id)
