@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from interpreter import endings
 from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
+from interpreter.belongings import Belongings
 from interpreter.delivery import Delivery
 from interpreter.errors import (
     DatabaseUnavailable,
@@ -94,6 +95,7 @@ class Session:
         files: FileStore,
         intake: Intake,
         packages: Packages | None,
+        belongings: Belongings,
         limits: SessionLimits,
         metrics: Metrics,
         pool: WarmPool,
@@ -109,6 +111,7 @@ class Session:
         self._files = files
         self._intake = intake
         self._packages = packages
+        self._belongings = belongings
         self._limits = limits
         self._metrics = metrics
         self._pool = pool
@@ -319,7 +322,10 @@ class Session:
                 "upgrade": upgrade,
             }
         )
-        return await self._packages.change(self.user_id, request, slot=self._slot)
+        try:
+            return await self._packages.change(self.user_id, request, slot=self._slot)
+        finally:
+            self._belongings.forget(self.user_id)
 
     async def variables(self) -> tuple[Variable, ...]:
         """The user's variables, by name; also while a cell runs. Empty without a kernel."""
@@ -857,14 +863,12 @@ class Session:
 
     async def _show_belongings(self, slot: str) -> None:
         """Show a new slot the user's files and packages. Needs the life lock."""
-        packages = self._packages
-        showing = [] if packages is None else [self._spawn(packages.show(self.user_id, slot))]
-        files = await self._patience.have(lambda: self._files.list(user_id=self.user_id))
-        for file in files:
+        owned = await self._patience.have(lambda: self._belongings.of(self.user_id))
+        for file in owned.files:
             self.file_changed(FileEvent("saved", file), is_new=False)
         self._unshown = False
-        if showing:
-            await asyncio.wait(showing)
+        if owned.packages and self._packages is not None:
+            await self._packages.show(self.user_id, slot)
 
     async def _end_kernel(self) -> None:
         """End the kernel, if there is one. Needs the life lock."""
