@@ -1,10 +1,10 @@
 """KernelHost: the interface to a machine that runs kernels."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from interpreter.files import StoredFile
 from interpreter.hosts.installing import Layer, Locked
@@ -129,6 +129,37 @@ class KernelHost(Protocol):
 
     async def wait(self, kernel_id: str) -> KernelExit:
         """Wait until a kernel has ended, and say how."""
+
+    def provisioner_info(self, kernel_id: str) -> Mapping[str, Any] | None:
+        """All that a later service needs to adopt a kernel, for JSON; None if it has ended.
+
+        It holds the kernel's key: a secret.
+        """
+
+    async def adopt(self, info: Mapping[str, Any]) -> HostedKernel | None:
+        """Have a kernel again that an earlier service has started.
+
+        One that has ended meanwhile is adopted too, if somebody still waits to tell how it ended:
+        :meth:`wait` then says so at once.
+
+        Args:
+            info: of :meth:`provisioner_info`; may be stale, or anything.
+
+        Returns:
+            None if it isn't there any more, or isn't the same.
+        """
+
+    async def settle(self, keep: Collection[str]) -> None:
+        """After adopting: end all kernels that nobody has adopted, and remove their slots.
+
+        To be called once, before the first kernel is started.
+
+        Args:
+            keep: slots without a kernel, whose working directories are to stay.
+        """
+
+    def detach(self) -> None:
+        """From now on, have kernels live on when the host closes, for the next one to adopt."""
 
     def resources(self, kernel_id: str) -> Resources | None:
         """What a kernel uses, or None if it has ended. Answers at once; may be seconds old."""

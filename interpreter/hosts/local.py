@@ -14,6 +14,7 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
+    Collection,
     Coroutine,
     Mapping,
     Sequence,
@@ -158,6 +159,8 @@ class LocalKernelHost:
         kernel_python: Path | None = None,
         kernel_uid: int = 52525,
         spare_kernels: int = 0,
+        orphan_s: float = 0.0,
+        reattach: bool = False,
         index: IndexSettings | None = None,
         install_limits: InstallLimits | None = None,
         on_progress: Callable[[str], None] | None = None,
@@ -175,6 +178,9 @@ class LocalKernelHost:
             kernel_python: the Python for a new environment; None takes the running one.
             kernel_uid: kernels run as users of their own above this id, when this process is root.
             spare_kernels: how many kernels to keep ready for newcomers.
+            orphan_s: how long kernels live on, in seconds, when this process has gone without
+                closing the host, or after :meth:`detach`; 0: not at all.
+            reattach: leave what an earlier service has left, for :meth:`adopt`.
             index: where packages come from; None for a host that installs none.
             install_limits: what an installation may take.
             on_progress: gets a line for a person about each longer step.
@@ -311,6 +317,22 @@ class LocalKernelHost:
         if fork is None:
             return KernelExit("stopped")
         return await asyncio.shield(fork.ended)
+
+    def provisioner_info(self, kernel_id: str) -> Mapping[str, Any] | None:
+        """See :meth:`KernelHost.provisioner_info`."""
+        raise NotImplementedError
+
+    async def adopt(self, info: Mapping[str, Any]) -> HostedKernel | None:
+        """See :meth:`KernelHost.adopt`."""
+        raise NotImplementedError
+
+    async def settle(self, keep: Collection[str]) -> None:
+        """See :meth:`KernelHost.settle`."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """See :meth:`KernelHost.detach`."""
+        raise NotImplementedError
 
     def resources(self, kernel_id: str) -> Resources | None:
         """See :meth:`KernelHost.resources`."""
