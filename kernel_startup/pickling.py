@@ -145,7 +145,7 @@ def is_imported(value: Any) -> bool:
 def why_not(error: BaseException, value: Any) -> tuple[str, str]:
     """Why a value could not be saved: a word for it, and the type (or error) that is to blame."""
     own = type_name(type(value))
-    if isinstance(error, RecursionError):
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return "deep", own
     if not isinstance(error, TypeError | AttributeError | pickle.PicklingError):
         return "raises", type_name(type(error))
