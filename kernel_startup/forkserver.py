@@ -82,9 +82,10 @@ def _preload() -> None:
     import ipykernel.debugger  # noqa: F401
 
     del sys.modules["debugpy"]
-    from kernel_startup import kernel, prelude  # noqa: F401
+    from kernel_startup import app, prelude
 
     prelude.preload()
+    app.prepare()
     gc.collect()
     gc.freeze()
 
@@ -183,9 +184,9 @@ def _kernel(channel: socket.socket, backend: Backend, request: dict[str, Any]) -
             backend.check(request)
             _send(channel, event="ready")
             os._exit(0)
-        from kernel_startup import kernel
+        from kernel_startup.app import start_app
 
-        app = kernel.start_app(
+        app = start_app(
             key=request["key"],
             sockets=request["sockets"],
             output_chars=request["output_chars"],

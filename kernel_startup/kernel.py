@@ -5,35 +5,27 @@ Nothing here needs privileges, and nothing here protects anyone: user code can c
 
 import asyncio
 import base64
-import gc
 import os
-import random
 import signal
 import sys
-import warnings
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import zmq
-from ipykernel.ipkernel import IPythonKernel
-from ipykernel.kernelapp import IPKernelApp
+from ipykernel.ipkernel import IPythonKernel, _asyncio_runner
 from traitlets import Type
 
-from kernel_startup import prelude, requirements
-from kernel_startup.connection import PORTS, SNAPSHOT
+from kernel_startup.connection import SNAPSHOT
 from kernel_startup.describe import describe_file
-from kernel_startup.importers import Owner
 from kernel_startup.interrupts import Interrupts
 from kernel_startup.packages import Installer
 from kernel_startup.pictures import RendererMissing, picture_of
-from kernel_startup.pip_commands import PipCommands
 from kernel_startup.questions import Questions
 from kernel_startup.sandboxes import Places
 from kernel_startup.shell import CellShell
 from kernel_startup.snapshot import Bounds, SnapshotUnreadable, restore, room_left, save
-from kernel_startup.streams import CellBudget, CellStream, end_cell
+from kernel_startup.streams import CellStream, end_cell
 from kernel_startup.variables import summarise
 from kernel_startup.warm_up import warm_up
 
@@ -59,12 +51,26 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
     def __init__(self, **options: Any) -> None:
         """Take the arguments of ipykernel's kernel."""
         self._interrupts = Interrupts()
-        self._interrupts.ignore()
         self._cells = 0
         self._answering: set[asyncio.Task[None]] = set()
         self._questions = Questions(self)
-        self.installer = Installer(self._questions)
         super().__init__(**options)
+
+    def begin(self, *, iopub_socket: Any, **connection: Any) -> None:
+        """Be the kernel of this process.
+
+        Args:
+            iopub_socket: what outputs are sent with.
+            connection: the other sockets, streams and threads, as ipykernel's kernel has them.
+        """
+        self._interrupts.ignore()
+        self.installer = Installer(self._questions)
+        for name, value in {"iopub_socket": iopub_socket, **connection}.items():
+            setattr(self, name, value)
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        self.shell.display_pub.pub_socket = iopub_socket
+        self.shell.displayhook.pub_socket = iopub_socket
+        self.shell.displayhook.topic = self._topic("execute_result")
 
     def pre_handler_hook(self) -> None:
         """Leave SIGINT alone: only a cell's code may be interrupted."""
@@ -89,7 +95,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             try:
                 self._interrupts.begin()
                 self.installer.prepare(code, self.shell.transform_cell)
-                return await super().do_execute(code, silent, *args, **options)
+                return await self._run(code, silent, *args, **options)
             finally:
                 self._interrupts.ignore()
         except KeyboardInterrupt as interrupt:
@@ -107,6 +113,69 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             }
         finally:
             end_cell(self._stdout, self._stderr)
+
+    async def _run(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: Mapping[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: Any = None,
+        cell_id: Any = None,
+    ) -> dict[str, Any]:
+        """Run a cell, as ipykernel's kernel does; makes the content of its reply.
+
+        Not by that: it looks at what IPython can do anew for each cell, and reads each cell twice.
+        """
+        shell = self.shell
+        self._forward_input(allow_stdin)
+        try:
+            told = {
+                "store_history": store_history,
+                "silent": silent,
+                "cell_id": cell_id,
+                "cell_meta": cell_meta,
+            }
+            with shell.reading(code) as read:
+                if shell.loop_runner is _asyncio_runner and shell.should_run_async(code, **read):
+                    cell = shell.run_cell_async(code, **told, **read)
+                    result = await self._run_async(cell, silent)
+                else:
+                    result = shell.run_cell(code, **told)
+        finally:
+            self._restore_input()
+        content: dict[str, Any] = {"status": "ok", "user_expressions": {}}
+        if result.success and not shell._last_traceback_during_displayhook:
+            content["user_expressions"] = shell.user_expressions(dict(user_expressions or {}))
+        else:
+            error = result.error_before_exec or result.error_in_exec
+            content |= {
+                "status": "error",
+                "ename": type(error).__name__,
+                "evalue": str(error),
+                "traceback": shell._last_traceback or [],
+            }
+        content["execution_count"] = shell.execution_count - 1
+        content["payload"] = shell.payload_manager.read_payload()
+        shell.payload_manager.clear_payload()
+        return content
+
+    async def _run_async(self, cell: Coroutine[Any, Any, Any], silent: bool) -> Any:
+        """Run a cell that awaits something on this thread's loop."""
+        self.shell._last_traceback = None
+        self.shell._last_traceback_during_displayhook = False
+        running = asyncio.ensure_future(cell)
+        result = None
+        with self._cancel_on_sigint(running):
+            try:
+                result = await running
+                return result
+            finally:
+                self.shell.events.trigger("post_execute")
+                if not silent:
+                    self.shell.events.trigger("post_run_cell", result)
 
     def _input_request(self, prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
         """Ask for a line of input; called by `input()` and `getpass()`."""
@@ -253,99 +322,3 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         except Exception as error:
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:500]}
         self.session.send(stream, "picture_reply", content, parent, ident)
-
-
-class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no types
-    """Starts a :class:`CellKernel` in this process, on Unix sockets, without reading any file."""
-
-    def init_poller(self) -> None:
-        """Watch no parent: a kernel ends with its sandbox."""
-
-    def init_connection_file(self) -> None:
-        """Read no connection file: the connection is given."""
-
-    def write_connection_file(self, **_: Any) -> None:
-        """Write no connection file: the service knows the connection."""
-
-    def init_iopub(self, context: Any) -> None:
-        """Let outputs wait here, in the kernel's own memory, when the service is slow.
-
-        At the usual bound of 1,000 messages the socket would throw away what follows, and with it
-        the ``idle`` that ends a cell.
-        """
-        context.setsockopt(zmq.SNDHWM, 0)
-        with warnings.catch_warnings():
-            if not CellStream.has_pipe:  # it says that it can't open one
-                warnings.simplefilter("ignore")
-            super().init_iopub(context)
-
-    def init_signal(self) -> None:
-        """Leave SIGINT to the kernel's own handler."""
-
-    def init_gui_pylab(self) -> None:
-        """Leave matplotlib to the prelude."""
-
-
-def start_app(
-    *, key: str, sockets: str, output_chars: int, places: Places, own_system: bool
-) -> CellKernelApp:
-    """Initialise the kernel in this process; its sockets are bound on return.
-
-    Args:
-        key: signs the messages between the service and this kernel.
-        sockets: what the paths of its sockets begin with.
-        output_chars: characters of output a cell may send as they come, and keep for its end.
-        places: its directories.
-        own_system: whether it has namespaces of its own.
-    """
-    _reseed()
-    if not own_system:
-        prelude.move_to(places)
-    CellStream.budget = CellBudget(output_chars)
-    CellStream.has_pipe = own_system
-    app: CellKernelApp = CellKernelApp.instance(
-        kernel_class=CellKernel,
-        transport="ipc",
-        ip=sockets,
-        outstream_class="kernel_startup.streams.CellStream",
-        **PORTS,
-    )
-    app.session.key = key.encode("ascii")
-    # A cell that failed must not make the next one, already sent, be skipped.
-    app.config.HistoryManager.enabled = False
-    app.config.InteractiveShell.colors = "nocolor"
-    app.config.InteractiveShell.term_title = False
-    app.config.Completer.use_jedi = False
-    app.initialize([])
-    # IPython runs `!command` through a pseudo-terminal, where there are any.
-    app.kernel.shell.has_terminals = own_system
-    app.kernel.places = places
-    _add_packages(app.kernel, places)
-    app.debug_shell_socket.close()  # no debugger is ever there; it would try for ever to connect
-    prelude.install(app.kernel.shell)
-    gc.collect(0)
-    return app
-
-
-def _add_packages(kernel: CellKernel, places: Places) -> None:
-    """Let the kernel and what it starts find the user's own packages, behind all else."""
-    sys.path.append(places.packages)
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    programs = os.path.join(os.path.dirname(__file__), "programs")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*paths, places.packages, programs]))
-    own = tuple(os.path.join(path, "") for path in (places.work, places.home, places.tmp))
-    kernel.installer.join(Owner(kernel.shell.user_ns, own))
-    kernel.shell.use_pip(PipCommands(kernel.installer))
-
-    def obtain(wanted: Sequence[str]) -> dict[str, str]:
-        return dict(kernel.installer.request("install", "command", wanted).failed)
-
-    requirements.obtain_with(obtain)
-
-
-def _reseed() -> None:
-    """Give this kernel random numbers of its own: forked siblings start with the same state."""
-    random.seed()
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()

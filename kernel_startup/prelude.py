@@ -62,7 +62,7 @@ _PANDAS_OPTIONS: dict[str, int] = {
 
 
 def install(shell: Any) -> None:
-    """Prepare a forked kernel for its user; called once, with its InteractiveShell.
+    """Prepare a kernel for its user, before the fork; called once, with its InteractiveShell.
 
     Names go where the built-in functions are: they work in every cell, a variable of the same name
     comes before them, and `dir()` and the list of variables stay the user's own.
@@ -75,11 +75,15 @@ def install(shell: Any) -> None:
         if value is not None:
             setattr(builtins, name, value)
     _set_environment()
-    fonts.place_font_cache()  # into this user's home, for programs that cells start
     if "pandas" in sys.modules:
         _set_pandas_options()
     if "matplotlib.pyplot" in sys.modules:
         _draw_inline(shell)
+
+
+def settle() -> None:
+    """Put what belongs there into this user's home; called once, in the forked kernel."""
+    fonts.place_font_cache()  # for programs that cells start
 
 
 def move_to(places: Places) -> None:

@@ -49,6 +49,10 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
     pip: PipCommands | None = None
     #: Whether programs get a pseudo-terminal.
     has_terminals = True
+    #: The cell in hand, and what it is in Python; IPython asks for that once more.
+    _read: tuple[str, str] | None = None
+    #: Python, and whether it awaits something; that, too.
+    _known: tuple[str, bool] | None = None
 
     def init_history(self) -> None:
         """Keep the inputs only."""
@@ -64,6 +68,49 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
     def _tee(self, channel: str) -> Iterator[None]:
         """Leave the streams as they are; called by IPython around each cell."""
         yield
+
+    @contextmanager
+    def reading(self, code: str) -> Iterator[dict[str, Any]]:
+        """Read a cell that is about to run; what is read again meanwhile costs nothing.
+
+        Returns:
+            What IPython calls the transformed cell, and the error if it is none.
+        """
+        error = None
+        try:
+            python = self.transform_cell(code)
+        except Exception:
+            python, error = code, sys.exc_info()
+        else:
+            self._read = code, python
+        try:
+            yield {"transformed_cell": python, "preprocessing_exc_tuple": error}
+        finally:
+            self._read = self._known = None
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turn IPython's syntax into Python."""
+        read, self._read = self._read, None  # for the cell itself, not for what runs within
+        if read is not None and read[0] == raw_cell:
+            return read[1]
+        python: str = super().transform_cell(raw_cell)
+        return python
+
+    def should_run_async(
+        self, raw_cell: str, *, transformed_cell: Any = None, preprocessing_exc_tuple: Any = None
+    ) -> bool:
+        """Whether a cell awaits something."""
+        known, self._known = self._known, None
+        if known is not None and known[0] == transformed_cell:
+            return known[1]
+        awaits: bool = super().should_run_async(
+            raw_cell,
+            transformed_cell=transformed_cell,
+            preprocessing_exc_tuple=preprocessing_exc_tuple,
+        )
+        if self._read is not None:
+            self._known = transformed_cell, awaits
+        return awaits
 
     def use_pip(self, pip: PipCommands) -> None:
         """Have ``pip`` answer such commands, in whatever way cells give them."""

@@ -6,10 +6,8 @@ write to the file descriptors takes the same way, and has all arrived before the
 """
 
 import codecs
-import fcntl
 import os
-import struct
-import termios
+import sys
 import threading
 import time
 from collections import deque
@@ -80,10 +78,14 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
     budget = CellBudget(400_000)
     #: Whether processes that a cell forks have a way to the kernel: ipykernel's, over loopback.
     has_pipe = True
+    _fid: int | None
+    _flush_pending: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take the arguments of ipykernel's ``OutStream``."""
-        self._busy_reading = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._reading = threading.RLock()
+        self._flushing = threading.RLock()
         super().__init__(*args, **options)
 
     def write(self, string: str) -> int | None:
@@ -104,46 +106,57 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         for start in range(0, len(text), _MESSAGE_CHARS):
             super().write(text[start : start + _MESSAGE_CHARS])
             if len(text) > _MESSAGE_CHARS:
-                super().flush()
+                self.flush()
 
     def close(self) -> None:
         """Flush, and stay open: a user's ``sys.stdout.close()`` must not silence later cells."""
         if self.pub_thread is not None:
             self.flush()
 
-    def _watch_pipe_fd(self) -> None:
-        """Forward what is written to the file descriptor (runs in a thread of its own)."""
-        if self._fid is None:
+    def flush(self) -> None:
+        """Send what was written so far. Takes turns: text mustn't overtake what another sends."""
+        if not self._is_master_process():
+            super().flush()
             return
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        while self._should_watch:
+        with self._flushing:
+            if self._buffers:
+                self._flush()
+
+    def _schedule_flush(self) -> None:
+        """Called by ipykernel when something was written: send it soon."""
+        if not self._flush_pending:
+            self._flush_pending = True
+            self._io_loop.add_callback(self._io_loop.call_later, self.flush_interval, self.flush)
+
+    def _setup_stream_redirects(self, name: str) -> None:
+        """Called by ipykernel: take in what is written to the file descriptor.
+
+        By the thread that there is already, instead of one for each stream.
+        """
+        self._fid, into = os.pipe()
+        os.set_blocking(self._fid, False)
+        self._original_stdstream_fd = getattr(sys, name).fileno()
+        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+        os.dup2(into, self._original_stdstream_fd)
+        self.pub_thread.watch(self._fid, self._take_in)
+
+    def _take_in(self) -> bool:
+        """Take in a piece of what was written to the file descriptor; False if there was none."""
+        if self._fid is None:
+            return False
+        with self._reading:
             try:
                 piece = os.read(self._fid, _PIPE_READ_BYTES)
             except OSError:
-                return
-            if not piece:
-                return
-            self._busy_reading = True
-            try:
-                self.write(decoder.decode(piece))
-            finally:
-                self._busy_reading = False
+                return False
+            self.write(self._decoder.decode(piece))
+            return bool(piece)
 
     def drain(self) -> None:
-        """Wait until what C code and ended subprocesses wrote so far has been taken in."""
-        if self._fid is None or not self.watch_fd_thread.is_alive():
-            return
+        """Take in what C code and ended subprocesses wrote so far."""
         end = time.monotonic() + _DRAIN_LIMIT_S
-        while (self._waiting_bytes() or self._busy_reading) and time.monotonic() < end:
-            time.sleep(0.0005)
-
-    def _waiting_bytes(self) -> int:
-        try:
-            waiting = fcntl.ioctl(self._fid, termios.FIONREAD, b"\0\0\0\0")
-        except OSError:
-            return 0
-        count: int = struct.unpack("i", waiting)[0]
-        return count
+        while self._take_in() and time.monotonic() < end:
+            pass
 
     def send_left_out(self, count: int) -> None:
         """Tell the service that ``count`` characters were left out here."""

@@ -21,11 +21,11 @@ _REPOSITORY = Path(__file__).parents[2]
 _KEY = "a-key-for-tests"
 _START = """
 import sys
-from kernel_startup import kernel, prelude
+from kernel_startup.app import start_app
 from kernel_startup.sandboxes import Places
 root, key = sys.argv[1:]
 places = Places(*(f"{root}/{name}" for name in ("work", "home", "tmp", "run", "files", "current")))
-app = kernel.start_app(
+app = start_app(
     key=key, sockets=f"{root}/run/s", output_chars=100_000, places=places, own_system=False
 )
 app.start()

@@ -1,0 +1,130 @@
+"""How outputs and states leave the kernel: at once, in whatever thread they come about.
+
+ipykernel hands each message to a thread, and waits for that thread four times in each cell so that
+everything is sent before the cell is over. That waiting is most of what a small cell takes. Here
+whoever has a message sends it, one at a time; so what was printed before something else is also
+sent before it, without anybody waiting.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from functools import partial
+from operator import call
+from typing import Any, TypeVar
+
+import zmq
+from ipykernel.iostream import BackgroundSocket, IOPubThread
+
+T = TypeVar("T")
+
+#: Gets the frames of each message that is sent, in order, before it goes; after an interrupt
+#: perhaps once more. Must not raise.
+OnMessage = Callable[[Sequence[bytes]], None]
+
+
+class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
+    """The kernel's iopub socket, for all threads. It has no thread of its own.
+
+    Attributes:
+        thread: the one that looks after the socket meanwhile; ipykernel's streams ask for it.
+        on_message: is told of each message, if there is anybody to be told.
+    """
+
+    def __init__(self, socket: Any, session: Any, thread: Any, *, has_pipe: bool) -> None:
+        """Take over a bound socket.
+
+        Args:
+            socket: an XPUB.
+            session: makes the message that greets a subscriber.
+            thread: of ipykernel's, with a loop that has not been started.
+            has_pipe: whether processes that a cell forks may send through this one, over loopback.
+        """
+        self.socket = socket
+        self.session = session
+        self.thread = thread
+        self.io_loop = thread.io_loop
+        self.background_socket = BackgroundSocket(self)
+        self.on_message: OnMessage | None = None
+        self._master_pid = os.getpid()
+        self._pipe_flag = has_pipe
+        self._lock = threading.RLock()
+        self._waiting: deque[Sequence[bytes]] = deque()
+        self._sending = False
+        # Of the C class. The method above it is Python, between whose lines a signal can come.
+        self._send_frame = super(zmq.Socket, socket).send  # type: ignore[misc]  # socket is Any
+        if has_pipe:
+            self._setup_pipe_in()
+        self.watch(socket.FD, self._greet)
+
+    def watch(self, descriptor: int, react: Callable[[], None]) -> None:
+        """Have the thread call ``react`` whenever something can be read. Not once it runs."""
+
+        def add() -> None:
+            self.io_loop.add_handler(descriptor, lambda *_: react(), self.io_loop.READ)
+
+        # Not in this thread's context: that has the parent of messages, which is another by then.
+        Context().run(add)
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def schedule(self, f: Callable[[], object]) -> None:
+        """Do at once what ipykernel's own would do in its thread."""
+        f()
+
+    def send_multipart(self, frames: Sequence[bytes], *_: Any, **__: Any) -> None:
+        """Send a message."""
+        if os.getpid() != self._master_pid:
+            self._really_send(frames)  # to the kernel, which sends it
+            return
+        with self._lock:
+            self._waiting.append(frames)
+            if self._sending:
+                return  # an object's end came in the midst of a message; that one goes on
+            self._sending = True
+            try:
+                while self._waiting:
+                    self._send_next(self._waiting[0])
+            finally:
+                self._sending = False
+            self._greet()  # sending takes note of subscribers, and then nobody else is told
+
+    def mark(self, frames: Sequence[bytes], look: Callable[[], T]) -> T:
+        """Send a message, and look at something before, with nothing sent in between."""
+        with self._lock:
+            found = look()
+            self.send_multipart(frames)
+            return found
+
+    def _send_next(self, frames: Sequence[bytes]) -> None:
+        """Send the first of those that wait.
+
+        An interrupt may raise in any line of Python here. Half a message would garble all that
+        follow; so its frames, and that it has been sent, are one step.
+        """
+        if self.on_message is not None:
+            self.on_message(frames)
+        *first, last = frames
+        steps: list[Callable[[], object]] = [
+            partial(self._send_frame, frame, zmq.SNDMORE | zmq.DONTWAIT) for frame in first
+        ]
+        steps += [partial(self._send_frame, last, zmq.DONTWAIT), self._waiting.popleft]
+        deque(map(call, steps), maxlen=0)
+
+    def _greet(self) -> None:
+        """Welcome those that have subscribed."""
+        with self._lock:
+            while self.socket is not None and self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+                self._handle_subscription(self.socket.recv_multipart(zmq.DONTWAIT))
+
+    def _send_welcome_message(self, subscription: str) -> None:
+        """Called by ipykernel for each new subscription."""
+        message = self.session.msg("iopub_welcome", {"subscription": subscription})
+        topic = [subscription.encode()] if subscription else []
+        self.send_multipart(self.session.serialize(message, topic))
