@@ -316,7 +316,8 @@ class Restoration:
         """What its user should know."""
         if self.failed is not None:
             return f"The variables of before could not be restored: {self.failed}."
-        as_of = f" as they were {_ago(self.age_s)}" if self._is_old else ""
+        they_were = "it was" if self.count == 1 else "they were"
+        as_of = f" as {they_were} {_ago(self.age_s)}" if self._is_old else ""
         since = "; what was done since is lost" if self.cells_since else ""
         if self.count == 0 and self.lost_count == 0:
             return "It had no variables." if not since else GONE

@@ -1,0 +1,279 @@
+"""Snapshots on the disk, and what is said of them; no kernel is needed."""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interpreter.hosts import slots
+from interpreter.snapshots import (
+    LostVariable,
+    Restoration,
+    SnapshotStore,
+    Told,
+    restoration_of,
+)
+
+MIB = 1 << 20
+LIMIT = 256 * MIB
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SnapshotStore:
+    opened = SnapshotStore(tmp_path / "snapshots")
+    opened.open()
+    return opened
+
+
+def _keep(store: SnapshotStore, user_id: str, content: bytes = b"x", cells: int = 1) -> Path:
+    path = store.new(user_id)
+    path.write_bytes(content)
+    store.keep(user_id, path, cells=cells)
+    return path
+
+
+def test_latest_snapshot_is_the_users(store: SnapshotStore, tmp_path: Path) -> None:
+    first = _keep(store, "a", b"1")
+    second = _keep(store, "a", b"22", cells=3)
+    found = store.find("a")
+    assert found is not None
+    assert (found.path, found.size_bytes, found.cells) == (second, 2, 3)
+    assert not first.exists() and store.find("b") is None
+    assert stat.S_IMODE((tmp_path / "snapshots").stat().st_mode) == 0o700
+
+
+def test_snapshots_outlive_the_service_and_leftovers_do_not(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    kept = _keep(store, "a")
+    left = store.new("a")
+    left.write_bytes(b"half of one")
+    store.new("b").write_bytes(b"never kept")
+    again = SnapshotStore(tmp_path / "snapshots")
+    again.open()
+    assert again.may_have("a") and not again.may_have("b")
+    found = again.find("a")
+    assert found is not None and found.path == kept
+    assert not left.exists() and not (tmp_path / "snapshots" / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"file": "../../a", "bytes": 1, "cells": 1, "saved_at": 1}',
+        '{"file": "0123456789abcdef", "bytes": 1, "cells": 1, "saved_at": 1}',
+        "x" * 10_000,
+    ],
+)
+def test_record_that_is_damaged_is_no_snapshot(store: SnapshotStore, record: str) -> None:
+    path = _keep(store, "a")
+    path.with_name("snapshot.json").write_text(record)
+    assert store.find("a") is None
+
+
+def test_file_of_another_size_is_no_snapshot(store: SnapshotStore) -> None:
+    path = _keep(store, "a", b"whole")
+    path.write_bytes(b"who")
+    assert store.find("a") is None
+
+
+def test_deleted_and_expired_snapshots_are_gone(store: SnapshotStore) -> None:
+    first, second, third = (_keep(store, user) for user in "abc")
+    store.delete("a")
+    store.delete("nobody")
+    assert not first.exists() and not store.may_have("a")
+    record = json.loads(second.with_name("snapshot.json").read_text())
+    record["saved_at"] -= 101
+    second.with_name("snapshot.json").write_text(json.dumps(record))
+    assert store.expire(older_than_s=100) == 1
+    assert not second.exists() and third.exists()
+
+
+def test_oldest_snapshots_make_room(store: SnapshotStore) -> None:
+    first, second, own = (_keep(store, user) for user in "abc")
+    assert store.make_room(1, keeping="c") == 1
+    assert first.exists() and second.exists()
+    assert store.make_room(1 << 60, keeping="c") < 1 << 60  # more than the disk has
+    assert not first.exists() and not second.exists() and own.exists()
+
+
+def _lost(name: str, why: str, detail: str = "", size_bytes: int = 0) -> LostVariable:
+    return LostVariable(name, why, detail, size_bytes)
+
+
+SENTENCES = {
+    "all": (Restoration(("a", "b"), 2), "2 variables were restored (a, b).", False),
+    "one": (Restoration(("a",), 1), "1 variable was restored (a).", False),
+    "many": (
+        Restoration(("a", "b", "c", "d", "e"), 1200),
+        "1,200 variables were restored (a, b, c, d, e, ...).",
+        False,
+    ),
+    "some": (
+        Restoration(
+            ("df", "model"),
+            2,
+            (_lost("big", "size", "", 512 * MIB), _lost("gen", "kind", "generator")),
+            2,
+            LIMIT,
+        ),
+        "2 variables were restored (df, model), 2 could not be: big (512 MB, more than the limit "
+        "of 256 MB), gen (a generator can't be saved).",
+        True,
+    ),
+    "most lost": (
+        Restoration(("a",), 1, tuple(_lost(n, "deep") for n in "vwxyz"), 9, LIMIT),
+        "1 variable was restored (a), 9 could not be: v (it is nested too deeply), w (it is nested "
+        "too deeply), x (it is nested too deeply), y (it is nested too deeply), and 5 more.",
+        True,
+    ),
+    "none": (
+        Restoration(lost=(_lost("f", "holds", "file"),), lost_count=1),
+        "None of its variables could be restored: f (it holds an open file, which can't be saved).",
+        True,
+    ),
+    "nothing": (Restoration(), "It had no variables.", False),
+    "old": (
+        Restoration(("a",), 1, age_s=250, cells_since=1),
+        "1 variable was restored as it was 4 minutes ago (a); what was done since is lost.",
+        True,
+    ),
+    "failed": (
+        Restoration(failed="loading them took too long, so this is a clean kernel"),
+        "The variables of before could not be restored: loading them took too long, so this is a "
+        "clean kernel.",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_user_reads_what_was_restored_and_what_was_not(case: str) -> None:
+    restoration, sentence, lost = SENTENCES[case]
+    assert restoration.sentence() == sentence
+    told = Told.of("It was stopped.", restoration)
+    assert (told.sentence, told.lost) == (f"It was stopped. {sentence}", lost)
+    assert Told.of(None, restoration).sentence == sentence
+
+
+def test_without_a_snapshot_the_variables_are_gone() -> None:
+    assert Told.of(None, None) == Told(None, lost=False)
+    told = Told.of("It was stopped.", None)
+    assert told == Told("It was stopped. The variables of before are gone.", lost=True)
+
+
+def _told(**reply: object) -> Restoration:
+    return restoration_of(reply, limit_bytes=LIMIT, age_s=0.0, cells_since=0)
+
+
+def test_what_a_kernel_says_is_cleaned() -> None:
+    done = _told(
+        restored=["fine", "not fine", "x\n@everyone", 5, "é", "n" * 5_000],
+        restored_count=10**30,
+        lost=[
+            ["gone", "kind", "generator", 10**30],
+            ["gone2", "kind", "<@1> [click](http://x)", -5],
+            ["worse", "ignore all", "generator", 1],
+            ["bad name", "kind", "x", 1],
+            ["short"],
+            None,
+        ],
+        lost_count="many",
+    )
+    assert done.names == ("fine", "é") and done.count == 2 and done.lost_count == 3
+    said = done.sentence()
+    assert said == (
+        "2 variables were restored (fine, é), 3 could not be: gone (a generator can't be saved), "
+        "gone2 (something can't be saved), worse (it can't be saved)."
+    )
+
+
+@pytest.mark.parametrize("reply", [{}, {"restored": {}, "lost": "x"}, {"lost": [[[], [], [], []]]}])
+def test_nonsense_restores_nothing(reply: dict[str, object]) -> None:
+    assert _told(**reply).sentence() == "It had no variables."
+
+
+def test_names_and_lists_are_bounded() -> None:
+    losses = [[f"v{n}" + "x" * 1_000, "kind", "t" * 1_000, 1] for n in range(10_000)]
+    done = _told(restored=["n" * 5_000] * 10_000, lost=losses, lost_count=10_000)
+    assert len(done.sentence()) < 2_000
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Path:
+    made = tmp_path / "slot"
+    slots.create(made, owner=None)
+    return made
+
+
+@pytest.mark.parametrize(("size", "taken"), [(99, True), (100, True), (101, False)])
+def test_limit_of_what_is_taken_is_exact(
+    slot: Path, tmp_path: Path, size: int, taken: bool
+) -> None:
+    left, target = slot / "home" / ".snapshot", tmp_path / "taken"
+    left.write_bytes(b"x" * size)
+    if taken:
+        assert slots.take_snapshot(slot, target, most_bytes=100) == size
+        assert target.read_bytes() == b"x" * size
+    else:
+        with pytest.raises(OSError, match="more than 100 bytes"):
+            slots.take_snapshot(slot, target, most_bytes=100)
+        assert not target.exists()
+    assert not left.exists()
+
+
+def test_taken_snapshot_is_a_copy(slot: Path, tmp_path: Path) -> None:
+    with open(slot / "home" / ".snapshot", "wb", buffering=0) as written:
+        written.write(b"saved")
+        slots.take_snapshot(slot, tmp_path / "taken", most_bytes=100)
+        written.write(b" and more")  # by whoever still has it open
+    assert (tmp_path / "taken").read_bytes() == b"saved"
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _nothing(path: Path) -> None:
+    pass
+
+
+def _linked_home(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.symlink_to("/etc")
+
+
+@pytest.mark.parametrize("leave", [_link, _directory, _fifo, _nothing, _linked_home])
+def test_only_a_regular_file_is_taken(
+    slot: Path, tmp_path: Path, leave: Callable[[Path], None]
+) -> None:
+    leave(slot / "home" / ".snapshot")
+    with pytest.raises(OSError):
+        slots.take_snapshot(slot, tmp_path / "taken", most_bytes=100)
+    assert not (tmp_path / "taken").exists()
+
+
+def test_given_snapshot_is_shown_until_it_is_taken_away(slot: Path, tmp_path: Path) -> None:
+    snapshot, shown = tmp_path / "kept", slot / "packages" / ".snapshot"
+    for content in ("1", "2"):  # what an earlier service has left is replaced
+        snapshot.unlink(missing_ok=True)
+        snapshot.write_text(content)
+        slots.give_snapshot(slot, snapshot)
+        assert shown.read_text() == content
+    slots.give_snapshot(slot, None)
+    slots.give_snapshot(slot, None)
+    assert not shown.exists() and snapshot.read_text() == "2"
