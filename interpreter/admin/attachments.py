@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interpreter.admin.client_messages import harmless
 from interpreter.admin.heartbeat import answer_heartbeats
 from interpreter.admin.sockets import MOST_PATH_BYTES, Peer, listen_in, make_private_directory
 from interpreter.errors import InterpreterError
@@ -37,7 +38,7 @@ _PIECE_BYTES = 64 << 10
 #: Who takes nothing for so long is hung up on: what a kernel sends waits in its own memory.
 _SEND_S = 10.0
 _ACCEPT_PAUSE_S = 1.0
-_HEARTBEAT = "hb_port"
+_HEARTBEAT, _REQUESTS = "hb_port", ("shell_port", "control_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,24 +236,25 @@ class _Attachment:
                     await answer_heartbeats(client)
                     return
                 path = f"{self._kernel.connection['ip']}-{self._kernel.connection[port]}"
+                said = harmless(client) if port in _REQUESTS else _pieces(client)
                 with open_socket(path, pid=self._kernel.pid) as kernel:
-                    await _first(self._lead(client, kernel), self._lead_back(kernel, client))
+                    await _first(self._lead(said, kernel), self._lead_back(kernel, client))
         finally:
             self._connections -= 1
             if not self._connections:
                 self._expect(self._patience.return_s)
 
-    async def _lead(self, client: socket.socket, kernel: socket.socket) -> None:
+    async def _lead(self, said: AsyncIterator[bytes], kernel: socket.socket) -> None:
         """Pass on what a client says; it waits while the kernel doesn't read."""
         loop = asyncio.get_running_loop()
-        while piece := await loop.sock_recv(client, _PIECE_BYTES):
+        async for piece in said:
             self._expect(self._patience.idle_s)
             await loop.sock_sendall(kernel, piece)
 
     async def _lead_back(self, kernel: socket.socket, client: socket.socket) -> None:
         """Pass on what a kernel says, in its turn: it may say anything, and without end."""
         loop = asyncio.get_running_loop()
-        while piece := await loop.sock_recv(kernel, _PIECE_BYTES):
+        async for piece in _pieces(kernel):
             await self._share.begin()
             began = time.monotonic()
             try:
@@ -284,6 +286,13 @@ def clear_attachments(directory: Path) -> None:
             if ours and link.parent == Path("/tmp") and link.name.startswith(LINK_PREFIX):
                 shutil.rmtree(link, ignore_errors=True)
         shutil.rmtree(left, ignore_errors=True)
+
+
+async def _pieces(connected: socket.socket) -> AsyncIterator[bytes]:
+    """All that comes from a socket, as it comes."""
+    loop = asyncio.get_running_loop()
+    while piece := await loop.sock_recv(connected, _PIECE_BYTES):
+        yield piece
 
 
 def _send_some(connected: socket.socket, piece: bytes) -> int:

@@ -17,6 +17,7 @@ from interpreter.errors import DatabaseUnavailable, InterpreterError
 from interpreter.hosts.base import KernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.logs import get_logger
+from interpreter.metrics import Metrics
 from interpreter.records import RecordStore
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _LEAST_ID_CHARS = 4
 _STOP_AUDIT_S = 3.0
 _MOST_SAMPLES = 400
 _STOPPED = "The kernel was stopped by an admin; the files stay."
+#: How many kernels are ended at a time: before, their variables are saved.
+_ENDED_AT_ONCE = 4
 
 
 class NotDone(InterpreterError):
@@ -46,6 +49,7 @@ class Deeds:
         host: KernelHost,
         sessions: "Callable[[], Sequence[Session]]",
         spares: Callable[[], int],
+        metrics: Metrics,
         attachments: Attachments,
     ) -> None:
         """Make them.
@@ -55,12 +59,14 @@ class Deeds:
             host: where kernels run.
             sessions: gives all sessions there are.
             spares: says how many kernels are ready for newcomers.
+            metrics: the service's.
             attachments: the kernels that admins are attached to.
         """
         self._records = records
         self._host = host
         self._sessions = sessions
         self._spares = spares
+        self._metrics = metrics
         self._attachments = attachments
         self._began_at = datetime.now(UTC)
         self._listed: dict[str, Any] = {}
@@ -178,6 +184,7 @@ class Deeds:
             connection_file = self._attachments.add(kernel)
         except OSError as error:
             raise NotDone(f"No socket could be opened: {error.strerror or error}.") from error
+        self._metrics.attached()
         return {"user_id": session.user_id, "connection_file": str(connection_file)}
 
     async def _stop(self, peer: Peer) -> dict[str, Any]:
@@ -225,15 +232,21 @@ class Deeds:
 
 async def _end_kernels(sessions: "Sequence[Session]", *, only_idle: bool = False) -> list[str]:
     """End kernels; gives the ids of their users."""
-    ended = await asyncio.gather(*(_end_kernel(one, only_idle=only_idle) for one in sessions))
+    places = asyncio.Semaphore(_ENDED_AT_ONCE)
+
+    async def end(session: "Session") -> bool:
+        async with places:
+            return await _end_kernel(session, only_idle=only_idle)
+
+    ended = await asyncio.gather(*map(end, sessions))
     return [one.user_id for one, has_ended in zip(sessions, ended, strict=True) if has_ended]
 
 
 async def _end_kernel(session: "Session", *, only_idle: bool) -> bool:
     """End a session's kernel; says whether it has ended.
 
-    An idle session keeps its working directory, and its user reads why the variables are gone. A
-    busy one is closed: else the cells that wait would go on in a new kernel.
+    An idle session keeps its working directory and, if they can be saved, its variables; its user
+    reads what happened. A busy one is closed: else cells that wait would go on in a new kernel.
     """
     if not session.busy:
         await session.cull(_STOPPED)

@@ -7,11 +7,11 @@ ended; so kernels need no thread for it.
 import asyncio
 import socket
 
+from interpreter.admin.client_messages import receive
 from interpreter.zmtp import Command, ConnectionBroken, Decoder, encode_handshake, encode_message
 
 #: A heartbeat has a few bytes.
 _MOST_BYTES = 4096
-_READ_BYTES = 4096
 
 
 async def answer_heartbeats(connected: socket.socket) -> None:
@@ -23,7 +23,7 @@ async def answer_heartbeats(connected: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     decoder = Decoder(_MOST_BYTES)
     await loop.sock_sendall(connected, encode_handshake([(b"Socket-Type", b"REP")]))
-    while await _receive(connected, decoder):
+    while await receive(connected, decoder):
         while (item := decoder.next()) is not None:
             if not isinstance(item, Command):
                 await loop.sock_sendall(connected, encode_message(item))
@@ -31,16 +31,3 @@ async def answer_heartbeats(connected: socket.socket) -> None:
                 decoder.expects_ready = False
             elif item.name == b"ERROR":
                 raise ConnectionBroken("it reported an error")
-
-
-async def _receive(connected: socket.socket, decoder: Decoder) -> bool:
-    """Take in what comes next; False at the end."""
-    loop = asyncio.get_running_loop()
-    rest = decoder.rest()
-    if rest is not None:
-        count = await loop.sock_recv_into(connected, rest)
-        decoder.filled(count)
-        return count > 0
-    received = await loop.sock_recv(connected, _READ_BYTES)
-    decoder.feed(received)
-    return bool(received)

@@ -27,6 +27,7 @@ from interpreter.admin.sockets import (
 from interpreter.errors import InterpreterError
 from interpreter.hosts.base import KernelHost
 from interpreter.logs import get_logger
+from interpreter.metrics import Metrics
 from interpreter.records import RecordStore
 from interpreter.zmtp import Intake
 
@@ -68,6 +69,7 @@ class AdminServer:
         intake: Intake,
         sessions: Callable[[], "Sequence[Session]"],
         spares: Callable[[], int],
+        metrics: Metrics,
         on_stop: Callable[[], None],
         patience: Patience | None = None,
     ) -> AsyncIterator[None]:
@@ -82,6 +84,7 @@ class AdminServer:
             intake: shared by all that reads from kernels.
             sessions: gives all sessions there are.
             spares: says how many kernels are ready for newcomers.
+            metrics: the service's.
             on_stop: called when the service is to end, with all of its kernels.
             patience: how long attachments stay.
         """
@@ -101,6 +104,7 @@ class AdminServer:
                 host=host,
                 sessions=sessions,
                 spares=spares,
+                metrics=metrics,
                 attachments=attachments,
             )
             server = cls(deeds, on_stop)

@@ -170,6 +170,7 @@ async def test_what_cannot_be_written_into_the_audit_log_is_not_done(
         host=service._host,
         sessions=lambda: [session],
         spares=lambda: 0,
+        metrics=service.metrics,
         attachments=attachments,
     )
     async with running(session) as cell:
@@ -220,6 +221,18 @@ async def test_an_admin_sees_and_changes_a_users_variables(
         result = await session.execute("x")  # the user's own cells go on working beside it
         assert result.text == "'changed'"
         assert await client.is_alive()
+
+
+async def test_leaving_an_attached_kernel_does_not_end_it(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("x = 1")
+    done = await ask(service, Request("attach", session.user_id))
+    async with jupyter(done["connection_file"]) as client:
+        client.shutdown()  # as `exit` in a Jupyter console has it
+        large = await run_attached(client, f"print(len({'a' * 500_000!r}))")
+        assert large == "500000\n"
+    assert (await session.execute("x")).text == "1"
 
 
 async def test_only_admins_can_reach_an_attached_kernel_and_nothing_of_it_stays(
