@@ -87,6 +87,7 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
             iopub_socket=self.iopub_socket,
             stdin_socket=self.stdin_socket,
         )
+        self.iopub_thread.on_message = self.kernel.replay.record
         self.kernel.record_ports(dict(PORTS))
         self.control_thread.start()
 

@@ -22,6 +22,7 @@ from kernel_startup.interrupts import Interrupts
 from kernel_startup.packages import Installer
 from kernel_startup.pictures import RendererMissing, picture_of
 from kernel_startup.questions import Questions
+from kernel_startup.replay import Replay, packed
 from kernel_startup.sandboxes import Places
 from kernel_startup.shell import CellShell
 from kernel_startup.snapshot import Bounds, SnapshotUnreadable, restore, room_left, save
@@ -44,6 +45,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         "describe_request",
         "picture_request",
         "save_request",
+        "replay_request",
     ]
     #: Its directories; set before it starts.
     places: Places
@@ -53,6 +55,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         self._interrupts = Interrupts()
         self._cells = 0
         self._answering: set[asyncio.Task[None]] = set()
+        self.replay = Replay(lambda parts: self.session.sign(parts))
         self._questions = Questions(self)
         super().__init__(**options)
 
@@ -82,7 +85,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         """Handle a cell from here on; an interrupt now is one of this cell."""
         self._interrupts.expect_cell()
         try:
-            with self.installer.cell(ident, parent):
+            with self.installer.cell(ident, parent), self.replay.cell(parent):
                 await super().execute_request(stream, ident, parent)
         finally:
             self._cells += 1
@@ -157,6 +160,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
                 "evalue": str(error),
                 "traceback": shell._last_traceback or [],
             }
+        self.replay.note_reply(content["status"])
         content["execution_count"] = shell.execution_count - 1
         content["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()
@@ -227,6 +231,15 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         except Exception as error:
             content = {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
         self.session.send(stream, "variables_reply", content, parent, ident)
+
+    async def replay_request(self, stream: Any, ident: Any, parent: Any) -> None:
+        """Answer with what the last cell has sent; a mark among the outputs says how far."""
+        mark = self.session.msg("replay_mark", {}, parent)
+        frames = self.session.serialize(mark, self._topic("replay_mark"))
+        told, messages, question = self.iopub_thread.mark(frames, self.replay.told)
+        pieces = [packed(messages), packed([question] if question else [])]
+        content = {"status": "ok", **told}
+        self.session.send(stream, "replay_reply", content, parent, ident, buffers=pieces)
 
     async def describe_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Answer with what a file holds; others are answered meanwhile."""

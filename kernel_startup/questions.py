@@ -59,11 +59,12 @@ class Questions:
             socket, session = self._kernel.stdin_socket, self._kernel.session
             sent = session.send(socket, question, dict(content), parent, ident=ident)
             answer = question.removesuffix("_request") + "_reply"
-            while stands():
-                message = self._next_message()
-                if message is not None and _answers(message, answer, sent["header"]["msg_id"]):
-                    found: Mapping[str, Any] = message["content"]
-                    return found
+            with self._kernel.replay.question(session.serialize(sent)):
+                while stands():
+                    message = self._next_message()
+                    if message is not None and _answers(message, answer, sent["header"]["msg_id"]):
+                        found: Mapping[str, Any] = message["content"]
+                        return found
             return None
         finally:
             self._lock.release()

@@ -1,0 +1,89 @@
+"""Replay: what a kernel has kept of its last cell for a service that comes later. Pure.
+
+It comes from a process that runs hostile code: all of it is checked and bounded before it is used.
+The kernel's half is ``kernel_startup/replay.py``.
+"""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Kernels keep 8 MiB, and a little more.
+_MOST_BYTES = 10 << 20
+#: Of one replay; small ones are put together by the kernel.
+_MOST_MESSAGES = 100_000
+_MOST_FRAMES = 16
+_MOST_ID_CHARS = 200
+_MOST_LEFT_OUT = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a kernel says of the cell that it runs, or ran last.
+
+    Attributes:
+        cell: the id of the message that the cell was sent with; empty if there was none.
+        messages: what it has sent, in order, each as frames from the delimiter on.
+        question: what it waits for an answer to, in the same form; None for nothing.
+        reply: the status in its reply; None while it runs.
+        over_at: when it was over, in seconds of the machine's monotonic clock; None if that is not
+            known.
+        left_out: how much is missing: of ``stdout`` and ``stderr``, bytes; of ``others``, messages.
+    """
+
+    cell: str = ""
+    messages: Sequence[list[bytes]] = ()
+    question: list[bytes] | None = None
+    reply: str | None = None
+    over_at: float | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_reply(cls, content: Mapping[str, Any], buffers: Sequence[bytes]) -> "Replay":
+        """Take in a kernel's ``replay_reply``; what is nonsense counts as missing."""
+        cell, reply, over_at = content.get("cell"), content.get("reply"), content.get("over_at")
+        told = content.get("left_out")
+        left_out = told if isinstance(told, dict) else {}
+        messages = _unpacked(buffers[0]) if buffers else []
+        questions = _unpacked(buffers[1]) if len(buffers) > 1 else []
+        return cls(
+            cell=cell if isinstance(cell, str) and len(cell) <= _MOST_ID_CHARS else "",
+            messages=messages,
+            question=questions[0] if questions else None,
+            reply=reply if reply in ("ok", "error") else None,
+            over_at=over_at if type(over_at) is float and math.isfinite(over_at) else None,
+            left_out={name: _amount(left_out.get(name)) for name in ("stdout", "stderr", "others")},
+        )
+
+
+def _amount(number: object) -> int:
+    return min(number, _MOST_LEFT_OUT) if type(number) is int and number > 0 else 0
+
+
+def _unpacked(piece: bytes) -> list[list[bytes]]:
+    """The messages in a piece of bytes, up to the first that makes no sense."""
+    messages: list[list[bytes]] = []
+    view = memoryview(piece)
+    at, end = 0, len(view)
+    if end > _MOST_BYTES:
+        return messages
+    while at < end and len(messages) < _MOST_MESSAGES:
+        try:
+            (count,) = struct.unpack_from(">I", view, at)
+            at += 4
+            frames: list[bytes] = []
+            for _ in range(min(count, _MOST_FRAMES + 1)):
+                (size,) = struct.unpack_from(">Q", view, at)
+                at += 8
+                if size > end - at:
+                    return messages
+                frames.append(bytes(view[at : at + size]))
+                at += size
+        except struct.error:
+            return messages
+        if not 0 < count <= _MOST_FRAMES:
+            return messages
+        messages.append(frames)
+    return messages
