@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from interpreter.execution import Execution, Status
 
-#: How a kernel came to be: from the pool, forked when it was needed, or either with its user's
-#: variables restored.
+#: How a kernel came to be: from the pool, or forked when it was needed; ``restored`` is giving it
+#: its user's variables then, which comes on top.
 How: TypeAlias = Literal["claimed", "forked", "restored"]
 #: Why a kernel was stopped: it was idle for long, or others needed its place.
 CullReason: TypeAlias = Literal["idle", "room"]
@@ -132,7 +132,7 @@ class Metrics:
         """A session has a kernel that it hadn't before.
 
         Args:
-            seconds: from when it was needed, with all that was restored in it.
+            seconds: from when it was needed; or how long the restoring took.
             how: where it came from.
         """
         self._starts.labels(how).observe(seconds)

@@ -163,6 +163,7 @@ class Interpreter:
                     intake=service._intake,
                     sessions=lambda: list(service._sessions.values()),
                     spares=lambda: service._pool.ready,
+                    metrics=service.metrics,
                     on_stop=partial(end_this_program, asyncio.current_task()),
                 )
             )

@@ -812,11 +812,13 @@ class Session:
 
         Needs the life lock.
         """
+        began = time.monotonic()
         restoration = await self._saved.restore(kernel, cells=self._cells)
         self._unrestored = False
         if restoration is None:
             return kernel
         self._restoration = restoration
+        self._metrics.kernel_started(time.monotonic() - began, "restored")
         if restoration.failed is not None:
             await self._end_kernel()
             kernel = await self._start_kernel()
@@ -837,7 +839,9 @@ class Session:
         memory_bytes = self._limits.memory_bytes
         kernel = self._pool.claim(memory_bytes) if self._slot is None else None
         how: How = "claimed"
-        if kernel is None:
+        if kernel is not None:
+            self._metrics.claimed(time.monotonic() - began)
+        else:
             how = "forked"
             with self._pool.forking():
                 kernel = await self._fork_kernel(memory_bytes)

@@ -75,6 +75,23 @@ async def test_a_kernels_start_is_measured_once(service: Interpreter, session: S
     assert starts(Read(service.metrics)) == starts(before) + 1
 
 
+async def test_a_session_that_is_saved_and_restored_is_counted(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("kept = 1")
+    before = Read(service.metrics)
+    await session.cull("It was idle.")
+    await session.execute("kept")
+    after = Read(service.metrics)
+    for series in (
+        ("cellmate_snapshots_total", "saved"),
+        ("cellmate_snapshot_bytes_count",),
+        ("cellmate_restores_total", "complete"),
+        ("cellmate_kernel_start_seconds_count", "restored"),
+    ):
+        assert after(*series) == before(*series) + 1, series
+
+
 async def test_a_kernel_stopped_for_others_counts_as_culled() -> None:
     metrics = Metrics()
     metrics.culled("room")
