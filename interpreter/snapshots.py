@@ -36,8 +36,8 @@ _FILE_NAME = re.compile(r"[0-9a-f]{16}")
 _INDEX_BYTES = 8 * _MIB
 #: Of the disk, so much is left to files: the smaller one counts.
 _DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 4 << 30, 0.1
-#: Memory that a kernel may always take for saving.
-_LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 32 * _MIB, 512 * _MIB
+#: Memory that a kernel may take for saving, at least and at most.
+_LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 32 * _MIB, 1024 * _MIB
 #: Saving takes no longer; nor does restoring, imports among it.
 SAVE_S, RESTORE_S = 20.0, 60.0
 

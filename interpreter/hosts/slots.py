@@ -37,7 +37,7 @@ _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = 512  # the unit of st_blocks
 _SHARED_MEMORY = "/dev/shm"
 _RENEWED = ("home", "run", "tmp")
-_MEASURED = ("work", "home", "tmp")
+_MEASURED = ("work", "home", "run", "tmp")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
