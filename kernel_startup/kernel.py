@@ -47,6 +47,9 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         "save_request",
         "replay_request",
     ]
+    #: ipykernel waits half a millisecond before each reply, for outputs that aren't sent yet. Here
+    #: they have been.
+    _execute_sleep = 0.0
     #: Its directories; set before it starts.
     places: Places
 
@@ -278,7 +281,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
 
     def _save_variables(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         places = self.places
-        written = (places.work, places.home, places.tmp)
+        written = (places.work, places.home, places.run, places.tmp)
         room_bytes = room_left(written, most_bytes=int(asked["disk_bytes"]))
         return save(
             self.shell.user_ns,
