@@ -1,0 +1,71 @@
+"""Attacks on the sockets of admins: kernels get at none of them, and hold up none."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from interpreter import Session
+from interpreter.admin.client import AdminClient
+from interpreter.admin.protocol import Request
+from tests.attacks.conftest import Arena
+
+REACH = """
+import os, socket, subprocess
+reached = []
+def attempt(name, what):
+    try:
+        reached.append((name, what()))
+    except (OSError, ZeroDivisionError):
+        pass
+control, own = {control!r}, {own!r}
+attempt('list', lambda: os.listdir(control))
+for path in (control + '/admin', own + '/k-1', own + '/kernel.json'):
+    attempt('stat ' + path, lambda: os.stat(path))
+    attempt('open ' + path, lambda: open(path).read(1))
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+        attempt('connect to ' + path, lambda: socket.socket(socket.AF_UNIX, kind).connect(path))
+attempt('write', lambda: open(control + '/mine', 'w'))
+for pid in ('self', 1, os.getppid()):
+    for number in range(100):
+        place = f'/proc/{{pid}}/fd/{{number}}'
+        attempt('descriptor', lambda: control in os.readlink(place) or 1 / 0)
+        attempt('through a descriptor', lambda: os.stat(place + '/admin'))
+print(reached)
+"""
+
+
+async def ask(arena: Arena, request: Request) -> dict[str, Any]:
+    async with AdminClient.connect(arena.data_dir) as client:
+        return await client.ask(request)
+
+
+async def test_kernels_get_at_no_socket_of_an_admin(arena: Arena, attacker: Session) -> None:
+    await attacker.execute("1")
+    done = await ask(arena, Request("attach", attacker.user_id))
+    own = str(Path(done["connection_file"]).parent)
+    code = REACH.format(control=str(arena.data_dir / "control"), own=own)
+    result = await arena.attack(attacker, code)
+    assert result.text == "[]\n"
+
+
+async def test_a_flood_that_an_admin_is_attached_to_holds_up_nobody(
+    arena: Arena, attacker: Session
+) -> None:
+    await attacker.execute("1")
+    done = await ask(arena, Request("attach", attacker.user_id))
+    # One client that reads nothing, one that sends nonsense to each of the kernel's sockets.
+    directory = Path(done["connection_file"]).parent
+    clients = []
+    for name in ("k-2", "k-2", "k-1", "k-3", "k-4", "k-5"):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(directory / name))
+        client.sendall(b"\xff" * 9 + b"\x7f" + b"nonsense" * 100)
+        clients.append(client)
+    code = "import sys\nfor _ in range(300): display('x' * 100_000); sys.stdout.write('y' * 10_000)"
+    result = await arena.attack(attacker, code)
+    assert result.status == "ok"
+    listed = await asyncio.wait_for(ask(arena, Request("list")), 10)
+    assert attacker.user_id in {kernel["user_id"] for kernel in listed["kernels"]}
+    for client in clients:
+        client.close()
