@@ -21,7 +21,7 @@ from interpreter.inspection import KernelInfo
 _REFRESH_S = 2.0
 #: Column -> its width; the last ones need a terminal wider than 80 columns.
 _WIDTHS = {
-    **{"user": 23, "state": 10, "running": 7, "memory": 8, "cpu": 5, "idle": 6, "cells": 5},
+    **{"user": 25, "state": 10, "running": 7, "memory": 8, "cpu": 5, "idle": 6, "cells": 5},
     **{"started": 12, "kernel": 16},
 }
 _TO_THE_RIGHT = frozenset({"running", "memory", "cpu", "idle", "cells"})
@@ -93,7 +93,7 @@ class KernelsApp(App[None]):
     #head, #message { height: 1; padding: 0 1; }
     #head { text-style: bold; }
     #message { color: $text-warning; }
-    DataTable { height: 1fr; scrollbar-gutter: stable; scrollbar-size-horizontal: 0; }
+    DataTable { height: 1fr; scrollbar-size: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "sort('memory')", "Memory"),
@@ -231,7 +231,7 @@ class KernelsApp(App[None]):
 
     def action_shut_down(self) -> None:
         """Called by textual: end the chosen kernel."""
-        self._confirm("shutdown", "End the kernel of user {user}? The variables go, files stay.")
+        self._confirm("shutdown", "End the kernel of user {user}? The files stay.")
 
     def _confirm(self, deed: Any, question: str) -> None:
         chosen = self._chosen
