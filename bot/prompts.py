@@ -176,7 +176,10 @@ def result_text(execution: Execution, *, chars: int) -> str:
         ]
         lines.append(f"Files not kept: {'; '.join(left)}{_more(execution.skipped)}")
     if execution.state_lost:
-        lines.append("The kernel was replaced: all variables and imports are gone, files are not.")
+        lines.append(
+            "The kernel was replaced: variables and imports that weren't restored are gone, files "
+            "are not."
+        )
     return "\n".join(lines)
 
 
