@@ -19,17 +19,17 @@ from kernel_startup.prelude import same_random_numbers
 #: Small, so that it is over soon: a first cell that is sent meanwhile waits for it.
 _ROWS = 100
 _INCHES = (1.6, 1.2)
-_CELL = "for _ in ():\n    pass"
+_CELL = "0.5"
 
 
 async def warm_up(kernel: Any) -> None:
-    """Run what first cells run, in a CellKernel that has run none yet; shows and keeps nothing."""
-    with same_random_numbers(), _same_shell(kernel.shell):
+    """Run what first cells run, in a CellKernel that runs none now; shows and keeps nothing."""
+    with same_random_numbers(), _same_shell(kernel.shell), _nothing_shown(kernel.shell):
         with tempfile.TemporaryDirectory() as root:
             _show(kernel, _described(root))
         _show_figure(kernel)
         # At last: what IPython does behind each cell also closes figures.
-        await kernel.do_execute(_CELL, silent=True, store_history=False)
+        await kernel.do_execute(_CELL, silent=False, store_history=False)
     gc.collect()
 
 
@@ -46,6 +46,7 @@ def _described(root: str) -> Any:
 
 def _show_figure(kernel: Any) -> None:
     import matplotlib.pyplot as plt
+    from matplotlib import font_manager
 
     figure, axes = plt.subplots(figsize=_INCHES)
     try:
@@ -54,6 +55,8 @@ def _show_figure(kernel: Any) -> None:
         _show(kernel, figure)
     finally:
         plt.close(figure)
+        # It would keep the files of fonts open.
+        font_manager._get_font.cache_clear()  # type: ignore[attr-defined]  # there is no public way
 
 
 def _show(kernel: Any, shown: Any) -> None:
@@ -64,16 +67,41 @@ def _show(kernel: Any, shown: Any) -> None:
 
 
 @contextlib.contextmanager
+def _nothing_shown(shell: Any) -> Iterator[None]:
+    """Have what is shown meanwhile be sent to nobody."""
+    publishers = (shell.displayhook, shell.display_pub)
+    for publisher in publishers:
+        publisher.register_hook(_drop)
+    try:
+        yield
+    finally:
+        for publisher in publishers:
+            publisher.unregister_hook(_drop)
+
+
+def _drop(message: dict[str, Any]) -> None:
+    """Called by ipykernel for each message; none goes on."""
+
+
+@contextlib.contextmanager
 def _same_shell(shell: Any) -> Iterator[None]:
     """Have the shell remember nothing of what runs meanwhile."""
-    formatter, compiler = shell.display_formatter, shell.compile
+    compiler, shown = shell.compile, shell.displayhook
     last = shell.last_execution_result, shell.last_execution_succeeded
-    named, lines = dict(compiler._filename_map), dict(linecache.cache)
+    results = shown._, shown.__, shown.___
+    compiled = dict(compiler._filename_map)
+    kept = [
+        (names, dict(names))
+        for names in (shell.user_ns, shell.user_ns_hidden, shell.user_ns["_oh"], linecache.cache)
+    ]
     try:
         yield
     finally:
         shell.last_execution_result, shell.last_execution_succeeded = last
-        formatter.forget()
-        compiler._filename_map = named
-        linecache.cache.clear()
-        linecache.cache.update(lines)
+        shown._, shown.__, shown.___ = results
+        compiler._filename_map = compiled
+        shell.display_formatter.forget()
+        for names, values in kept:
+            for name in names.keys() - values.keys():
+                del names[name]
+            names.update(values)

@@ -116,13 +116,15 @@ import matplotlib.pyplot as look_plt
 ip = get_ipython()
 {
     "count": ip.execution_count,
-    "names": sorted(n for n in globals() if not n.startswith("_") and n not in ip.user_ns_hidden),
+    "names": sorted(globals()), "hidden": sorted(ip.user_ns_hidden),
     "inputs": In[1:-1], "outputs": Out, "last": repr(_) + repr(__) + _i,
     "figures": look_plt.get_fignums(),
     "drawn": look_plt.figure().number,
     "files": [os.listdir(p) for p in (".", tempfile.gettempdir())],
     "home": sorted(os.listdir(os.path.expanduser("~"))),
-    "seen": [n for n in linecache.cache if "ipykernel" in n and "warm" in n],
+    "lines": len([n for n in linecache.cache if "ipykernel" in n]),
+    "open": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0]
+                   for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")),
     "frames": [o for o in gc.get_objects() if type(o) is pd.DataFrame],
     "result": ip.last_execution_result,
     "error": hasattr(sys, "last_value"),
