@@ -7,6 +7,7 @@ file, so that its memory is shared and a new kernel doesn't pay for it. What is 
 """
 
 import gc
+import logging
 import os
 import random
 import sys
@@ -145,6 +146,8 @@ def prepare() -> CellKernelApp:
     app.config.InteractiveShell.colors = "nocolor"
     app.config.Completer.use_jedi = False
     app.initialize([])
+    # No handler takes less, and yet each message would be made a record of.
+    app.log.setLevel(logging.WARNING)
     prelude.install(app.kernel.shell)
     return app
 

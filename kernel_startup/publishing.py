@@ -20,6 +20,10 @@ from ipykernel.iostream import BackgroundSocket, IOPubThread
 
 T = TypeVar("T")
 
+# As plain numbers, which are sooner put together than flags.
+_MORE, _LAST = int(zmq.SNDMORE | zmq.DONTWAIT), int(zmq.DONTWAIT)
+_EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+
 #: Gets the frames of each message that is sent, in order, before it goes; after an interrupt
 #: perhaps once more. Must not raise.
 OnMessage = Callable[[Sequence[bytes]], None]
@@ -112,15 +116,15 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
             self.on_message(frames)
         *first, last = frames
         steps: list[Callable[[], object]] = [
-            partial(self._send_frame, frame, zmq.SNDMORE | zmq.DONTWAIT) for frame in first
+            partial(self._send_frame, frame, _MORE) for frame in first
         ]
-        steps += [partial(self._send_frame, last, zmq.DONTWAIT), self._waiting.popleft]
+        steps += [partial(self._send_frame, last, _LAST), self._waiting.popleft]
         deque(map(call, steps), maxlen=0)
 
     def _greet(self) -> None:
         """Welcome those that have subscribed."""
         with self._lock:
-            while self.socket is not None and self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+            while self.socket is not None and self.socket.get(_EVENTS) & _READABLE:
                 self._handle_subscription(self.socket.recv_multipart(zmq.DONTWAIT))
 
     def _send_welcome_message(self, subscription: str) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 from ipykernel.iostream import OutStream
 
+from kernel_startup.alarm import Alarm
+
 _PIPE_READ_BYTES = 65_536
 _DRAIN_LIMIT_S = 1.0
 #: Most characters that one stream message carries; a larger one would stall its reader.
@@ -87,6 +89,7 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         self._reading = threading.RLock()
         self._flushing = threading.RLock()
         super().__init__(*args, **options)
+        self._alarm = Alarm(self.pub_thread.watch, self.flush)
 
     def write(self, string: str) -> int | None:
         """Write text; what is past the cell's budget is kept for its end or left out."""
@@ -119,6 +122,7 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
             super().flush()
             return
         with self._flushing:
+            self._flush_pending = False  # first: what is written from here on sets the alarm again
             if self._buffers:
                 self._flush()
 
@@ -126,7 +130,7 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         """Called by ipykernel when something was written: send it soon."""
         if not self._flush_pending:
             self._flush_pending = True
-            self._io_loop.add_callback(self._io_loop.call_later, self.flush_interval, self.flush)
+            self._alarm.set(self.flush_interval)
 
     def _setup_stream_redirects(self, name: str) -> None:
         """Called by ipykernel: take in what is written to the file descriptor.
