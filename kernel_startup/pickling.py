@@ -119,7 +119,7 @@ def has_identity(value: Any) -> bool:
     known = type(value)
     if known is str or known is bytes:
         return len(value) >= _SMALL_TEXT
-    return known not in _ATOMS
+    return not any(known is atom for atom in _ATOMS)  # to look it up, its hash would be asked for
 
 
 def is_shared(value: Any) -> bool:
@@ -129,6 +129,13 @@ def is_shared(value: Any) -> bool:
 
 def is_imported(value: Any) -> bool:
     """Whether a value belongs to a module other than the user's cells: it is saved as a name."""
+    try:
+        return _is_imported(value)
+    except BaseException:  # a class may answer anything in any way
+        return False
+
+
+def _is_imported(value: Any) -> bool:
     if isinstance(value, types.ModuleType):
         return True
     if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):

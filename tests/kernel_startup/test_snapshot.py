@@ -205,6 +205,12 @@ HOSTILE = {
         "class V:\n def __reduce__(self): return bytes, (bytearray(1 << 30),)\nv = V()",
         ("memory", ""),
     ),
+    "class that answers nothing": (
+        "class M(type):\n def __getattribute__(c, n): raise SystemExit\n"
+        " def __hash__(c): raise SystemExit\n def __eq__(c, o): raise SystemExit\n"
+        "class C(metaclass=M): pass\nv = C(); del C, M",
+        ("raises", "SystemExit"),
+    ),
     "deep": ("v = []\nfor _ in range(100_000): v = [v]", ("deep", "list")),
 }
 
