@@ -8,7 +8,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,41 +224,52 @@ async def _culled(service: Service) -> None:
 
 
 def _parts(service: Service) -> dict[str, list[psutil.Process]]:
+    """All processes of a service, by what they are for."""
     family = family_of(service.data_dir)
     database = database_of(service.data_dir)
+    below: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            below.setdefault(process.ppid(), []).append(process)
+
+    def tree(top: Iterable[psutil.Process]) -> list[psutil.Process]:
+        return [p for one in top for p in (one, *tree(below.get(one.pid, ())))]
+
+    kernels = tree(family.inits)
+    theirs = {process.pid for process in kernels}
     return {
         "service": [psutil.Process(service.pid)],
-        "fork server": [*family.outer, *_inner(family.outer), *family.servers],
-        "kernels": [
-            process for init in family.inits for process in (init, *init.children(recursive=True))
-        ],
-        "database": [database] if database else [],
+        "fork server": [p for p in tree(family.outer) if p.pid not in theirs],
+        "kernels": kernels,
+        "database": tree([database] if database else []),
     }
-
-
-def _inner(outer: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """bubblewrap's process 1 of each sandbox."""
-    return [child for process in outer for child in process.children()]
 
 
 def _cpu_s(service: Service) -> dict[str, float]:
     """Processor time so far by part, in seconds."""
-    return {
-        part: sum(sum(process.cpu_times()[:2]) for process in processes)
-        for part, processes in _parts(service).items()
-    }
+    return {part: sum(map(_seconds, own)) for part, own in _parts(service).items()}
+
+
+def _seconds(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def memory_bytes(service: Service) -> dict[str, int]:
     """The proportional share of memory by part."""
     return {
-        part: sum(pss_bytes(process.pid) for process in processes)
-        for part, processes in _parts(service).items()
+        part: sum(pss_bytes(process.pid) for process in own)
+        for part, own in _parts(service).items()
     }
 
 
 def pss_bytes(pid: int) -> int:
-    """A process' proportional share of memory."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    """A process' proportional share of memory; nothing if it has ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
     (kilobytes,) = [line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")]
     return int(kilobytes) * 1024

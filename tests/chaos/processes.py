@@ -35,18 +35,30 @@ class Family:
 def family_of(data_dir: Path) -> Family:
     """Look at what lives there now."""
     mark = str(data_dir)
-    outer = [p for p in psutil.process_iter() if _is_outer(p, mark)]
+    children: dict[int, list[psutil.Process]] = {}
+    outer = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            children.setdefault(process.ppid(), []).append(process)
+            if _is_outer(process, mark):
+                outer.append(process)
     servers: list[psutil.Process] = []
     inits: list[psutil.Process] = []
     kernels: list[psutil.Process] = []
-    for process in outer:
-        for inner in _children(process):
-            # The fork server came first. What it forks is adopted by process 1, beside it.
-            forks = sorted(_children(inner), key=lambda child: child.pid and child.create_time())
-            servers += forks[:1]
-            inits += forks[1:]
-            kernels += [kernel for init in forks[1:] for kernel in _children(init)[:1]]
+    for inner in (child for process in outer for child in children.get(process.pid, ())):
+        # The fork server came first. What it forks is adopted by process 1, beside it.
+        forks = sorted(children.get(inner.pid, ()), key=_started)
+        servers += forks[:1]
+        inits += forks[1:]
+        kernels += [kernel for init in forks[1:] for kernel in children.get(init.pid, ())[:1]]
     return Family(tuple(outer), tuple(servers), tuple(inits), tuple(kernels))
+
+
+def _started(process: psutil.Process) -> tuple[float, int]:
+    # Process ids begin again at a time; times of the same tick don't tell.
+    with suppress(psutil.NoSuchProcess):
+        return process.create_time(), process.pid
+    return 0.0, process.pid
 
 
 def database_of(data_dir: Path) -> psutil.Process | None:
@@ -94,10 +106,4 @@ def _is_outer(process: psutil.Process, mark: str) -> bool:
 def _command(process: psutil.Process) -> list[str]:
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         return list(process.cmdline())
-    return []
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return list(process.children())
     return []
