@@ -2,8 +2,8 @@
 
 Runs inside the outer sandbox that the service has put around it (no network, a read-only system,
 an empty environment), where the system allows such. It has one thread, never runs a user's code,
-and hears only the service, over a socket it was started with. Each request brings a socket for one
-kernel, and this way goes on:
+and hears only the service, over a socket it was started with, or a later service on another (see
+``line``). Each request brings the sockets for one kernel, and this way goes on:
 
     fork server ── fork ──> doorkeeper: enters the namespaces, forks, leaves
                                 └─ fork ──> init (pid 1 of the sandbox): mounts, limits, gives up
@@ -12,15 +12,20 @@ kernel, and this way goes on:
 
 Without namespaces there is no doorkeeper, and the init itself ends what the kernel has left.
 
-Messages are JSON in packets. To the server, first ``{"backend", "filters", "readable"}``, then for
-each kernel an empty one with the kernel's socket attached. To init, over that socket: ``{"slot",
-"sockets", "key", "limits", "output_chars", "uid"}``; the server itself, whose memory all kernels
-inherit, never sees a key. From init: ``{"event": "confined"}``, then waits for ``{"go": true}``
-(the service puts it into its control group meanwhile); at last ``{"event": "exited", "status":
-<wait status>}``; when the service shuts its end for writing, the kernel is ended. From the kernel:
-``{"event": "forked"}``, then waits for ``{"go": true}``; then ``{"event": "ready"}``. From either:
-``{"event": "failed", "reason"}``. The service learns the two processes' pids from the credentials
-that the system attaches to their packets.
+Messages are JSON in packets. To the server, first ``{"backend", "filters", "readable", "identity",
+"orphan_s"}``, then for each kernel an empty one with the kernel's sockets attached: a connection,
+and a listener where it may outlive the service. To init, over that connection: ``{"slot",
+"sockets", "key", "limits", "output_chars", "uid", "orphan_s"}``; the server itself, whose memory
+all kernels inherit, never sees a key. From init: ``{"event": "confined"}``, then waits for ``{"go":
+true}`` (the service puts it into its control group meanwhile); at last ``{"event": "exited",
+"status": <wait status>}``, until a service has heard it and says so by shutting its end for
+writing; while the kernel lives, that ends it. From the kernel: ``{"event": "forked"}``, then waits
+for ``{"go": true}``; then ``{"event": "ready"}``. From either: ``{"event": "failed", "reason"}``.
+The service learns the two processes' pids from the credentials that the system attaches to their
+packets.
+
+A later service that connects says ``{"orphan_s"}``; the server answers ``{"event": "serving",
+"identity", "threads"}``, an init ``{"event": "waiting"}``.
 
 Started with ``--trial`` it only tries to confine a process, and says how that went.
 """
@@ -31,13 +36,14 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import socket
 import sys
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from kernel_startup import confine
+from kernel_startup.line import Line
 from kernel_startup.sandboxes import Backend
 
 _MESSAGE_BYTES = 65_536
@@ -45,26 +51,38 @@ _CPU_NICE = 5
 _POLL_S = 5.0
 #: A doorkeeper that has left counts among its kernel's processes until it is buried.
 _BURIAL_S = 0.1
+#: What is kept of all that was said to standard error, in bytes.
+_ERRORS_BYTES = 65_536
 
 
 def main() -> None:
-    """Serve until the service closes its end of the socket."""
+    """Serve until the service says its last word, or no service comes any more."""
     parser = argparse.ArgumentParser(description="Forks Cellmate kernels.")
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the service")
+    parser.add_argument("--listener", type=int, help="descriptor where later services connect")
     parser.add_argument("--trial", action="store_true", help="only try to confine a process")
     options = parser.parse_args()
-    confine.die_with_parent()
+    if options.listener is None:
+        confine.die_with_parent()
     server = socket.socket(fileno=options.socket)
+    listener = None if options.listener is None else socket.socket(fileno=options.listener)
     try:
-        backend = _backend(json.loads(server.recv(_MESSAGE_BYTES)))
+        configuration = json.loads(server.recv(_MESSAGE_BYTES))
+        line = Line(server, listener, orphan_s=configuration.get("orphan_s", 0.0), reads=True)
+        backend = _backend(configuration)
         if options.trial:
-            return _serve(server, backend)
+            return _serve(line, backend, {})
         _preload()
     except Exception as error:
         _send(server, event="failed", reason=_reason(error))
         raise SystemExit(1) from error
-    _send(server, event="serving", threads=len(os.listdir("/proc/self/task")))
-    _serve(server, backend)
+    serving = {
+        "event": "serving",
+        "identity": configuration.get("identity", ""),
+        "threads": len(os.listdir("/proc/self/task")),
+    }
+    line.send(**serving)
+    _serve(line, backend, serving)
 
 
 def _backend(configuration: dict[str, Any]) -> Backend:
@@ -90,35 +108,58 @@ def _preload() -> None:
     gc.freeze()
 
 
-def _serve(server: socket.socket, backend: Backend) -> None:
+def _serve(line: Line, backend: Backend, serving: dict[str, Any]) -> None:
     children = 0
-    while True:
+    while not line.over:
         # Doorkeepers leave at once; without namespaces the children are inits, which stay.
         poll_s = _BURIAL_S if children and backend.has_namespaces else _POLL_S
-        readable, _, _ = select.select([server], [], [], poll_s)
+        happened = line.wait(timeout_s=poll_s if children else None)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 children -= 1
-        if not readable:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(server, _MESSAGE_BYTES, 4)
-        if not message:
-            return
-        channel = socket.socket(fileno=descriptors[0])
-        if os.fork() == 0:
-            server.close()
-            _run_child(channel, backend)
-        channel.close()
-        children += 1
+        if "joined" in happened:
+            line.send(**serving)
+        if "packet" in happened:
+            children += _answer(line, backend)
+            _bound_errors()
 
 
-def _run_child(channel: socket.socket, backend: Backend) -> NoReturn:
+def _answer(line: Line, backend: Backend) -> int:
+    """Fork, if that is what a packet asks for; returns how many children have come of it."""
+    message, sockets = line.receive()
+    if message or not sockets:
+        return 0
+    channel, listener = sockets[0], sockets[1] if len(sockets) > 1 else None
+    try:
+        forked = os.fork()
+    except OSError as error:  # no memory, or too many processes: the next one may be luckier
+        with contextlib.suppress(OSError):
+            _send(channel, event="failed", reason=f"fork: {_reason(error)}")
+        forked = -1
+    if forked == 0:
+        line.close()
+        _run_child(channel, listener, backend)
+    for end in sockets:
+        end.close()
+    return int(forked > 0)
+
+
+def _bound_errors() -> None:
+    """Forget what was said to standard error, where a file gets it, when it has become much."""
+    with contextlib.suppress(OSError):
+        if os.fstat(2).st_size > _ERRORS_BYTES:
+            os.ftruncate(2, 0)
+
+
+def _run_child(
+    channel: socket.socket, listener: socket.socket | None, backend: Backend
+) -> NoReturn:
     """Be the doorkeeper, and in the processes below it the init and the kernel."""
     status = 1
     try:
         request = json.loads(channel.recv(_MESSAGE_BYTES))
         backend.enter(request)
-        status = _init(channel, backend, request)
+        status = _init(channel, listener, backend, request)
     except BaseException as error:
         with contextlib.suppress(OSError):
             _send(channel, event="failed", reason=_reason(error))
@@ -126,43 +167,64 @@ def _run_child(channel: socket.socket, backend: Backend) -> NoReturn:
         os._exit(status)
 
 
-def _init(channel: socket.socket, backend: Backend, request: dict[str, Any]) -> int:
+def _init(
+    channel: socket.socket,
+    listener: socket.socket | None,
+    backend: Backend,
+    request: dict[str, Any],
+) -> int:
     """Build the sandbox around this process, start the kernel in it, and wait for its end."""
     backend.confine_init(request)
-    _detach_streams(channel.fileno())
+    kept = [end.fileno() for end in (channel, listener) if end is not None]
+    _detach_streams(kept)
     _send(channel, event="confined")
     _wait_for_go(channel)
     kernel = os.fork()
     if kernel == 0:
+        if listener is not None:
+            listener.close()
         _kernel(channel, backend, request)
     backend.harden_init()
-    status = _wait_for_end(channel, kernel)
+    # The kernel reads from the same socket until it is ready.
+    line = Line(channel, listener, orphan_s=request.get("orphan_s", 0.0), reads=False)
+    status = _wait_for_end(line, kernel)
     backend.end_processes(request)
-    _send(channel, event="exited", status=status)
+    _report(line, status)
     return 0
 
 
-def _wait_for_end(channel: socket.socket, kernel: int) -> int:
+def _wait_for_end(line: Line, kernel: int) -> int:
     """Wait until the kernel ends, or is to end; returns its wait status. Buries all others."""
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # The kernel reads from the same socket until it is ready: only its end is for this process.
-    poll = select.poll()
-    poll.register(wake, select.POLLIN)
-    poll.register(channel, select.POLLRDHUP)
     while True:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == kernel:
                     return ended[1]
-        for descriptor, event in poll.poll():
-            if descriptor == wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake, 4096)
-            elif event:
-                poll.unregister(channel)
-                os.kill(kernel, signal.SIGKILL)
+        happened = line.wait(wake)
+        if wake in happened:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+        if "joined" in happened:
+            line.send(event="waiting")
+        if "packet" in happened:
+            line.receive()
+        if "over" in happened:
+            os.kill(kernel, signal.SIGKILL)
+
+
+def _report(line: Line, status: int) -> None:
+    """Tell how the kernel has ended, until somebody has heard it or nobody will."""
+    line.send(event="exited", status=status)
+    while not line.over:
+        happened = line.wait()
+        if "joined" in happened:
+            line.send(event="waiting")
+            line.send(event="exited", status=status)
+        if "packet" in happened:
+            line.receive()
 
 
 def _kernel(channel: socket.socket, backend: Backend, request: dict[str, Any]) -> NoReturn:
@@ -204,14 +266,14 @@ def _kernel(channel: socket.socket, backend: Backend, request: dict[str, Any]) -
         os._exit(status)
 
 
-def _detach_streams(keep: int) -> None:
+def _detach_streams(keep: Collection[int]) -> None:
     """Close what was inherited but ``keep``; standard streams lead nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
-        if descriptor > 2 and descriptor != keep:
+        if descriptor > 2 and descriptor not in keep:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 

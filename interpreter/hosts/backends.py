@@ -1,6 +1,8 @@
 """The backends: the ways to confine kernels on this machine, and which of them really work."""
 
 import asyncio
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +12,10 @@ from typing import Literal
 from interpreter.errors import SandboxUnavailable
 from interpreter.hosts import slots
 from interpreter.hosts.bubblewrap import OuterSandbox, find_bwrap
-from interpreter.hosts.control import ControlChannel, ControlMessage
+from interpreter.hosts.control import ControlChannel, ControlDirectory, ControlMessage
 from interpreter.hosts.seccomp import SeccompUnavailable, build_filters
-from interpreter.hosts.server import ForkServer, remedy
+from interpreter.hosts.server import ForkServer, ServerTerms, remedy
+from interpreter.hosts.trial import TrialServer
 from interpreter.hosts.unwrapped import Unwrapped
 from interpreter.kernel_env import KernelEnvironment
 from interpreter.limits import Limits
@@ -68,13 +71,31 @@ class Confinement:
         """What the paths of a kernel's sockets begin with, as the kernel sees them."""
         return self.sandbox.sockets(slot, socket_root)
 
-    async def start_server(self, *, trial: bool = False) -> ForkServer:
+    def identity(self) -> str:
+        """Tells apart fork servers whose kernels would not be the same. Reads files."""
+        digest = hashlib.sha256()
+        words = [*self.sandbox.arguments((), lasting=True), *self.sandbox.readable()]
+        digest.update(json.dumps([words, self.sandbox.environ()]).encode())
+        for program in self.filters:
+            digest.update(hashlib.sha256(program).digest())
+        for path in sorted(self.sandbox.startup.rglob("*.py")):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    async def start_server(self, directory: ControlDirectory, terms: ServerTerms) -> ForkServer:
         """Start a fork server.
+
+        Args:
+            directory: where later services find it.
+            terms: what it is started with.
 
         Raises:
             SandboxUnavailable: it doesn't start.
+            OSError: the system refuses.
         """
-        return await ForkServer.start(self.sandbox, filters=self.filters, trial=trial)
+        return await ForkServer.start(
+            self.sandbox, filters=self.filters, directory=directory, terms=terms
+        )
 
     async def try_out(self, *, kernel_uid: int | None) -> None:
         """Confine a process that does nothing, as kernels are.
@@ -84,7 +105,7 @@ class Confinement:
         """
         try:
             await asyncio.to_thread(self.sandbox.prepare)
-            server = await self.start_server(trial=True)
+            server = await TrialServer.start(self.sandbox, filters=self.filters)
         except OSError as error:
             raise _unavailable(str(error)) from error
         slot = self.sessions / f"trial-{os.getpid()}"
@@ -207,11 +228,11 @@ def _check_landlock(*, own_user: bool) -> None:
 
 
 async def _confine_one(
-    server: ForkServer, confinement: Confinement, slot: Path, kernel_uid: int | None
+    server: TrialServer, confinement: Confinement, slot: Path, kernel_uid: int | None
 ) -> None:
     await asyncio.to_thread(_remove, slot)
     await asyncio.to_thread(slots.create, slot, owner=kernel_uid)
-    channel = ControlChannel()
+    channel = ControlChannel.pair()
     try:
         server.fork(channel.theirs)
         channel.theirs.close()
@@ -231,6 +252,7 @@ async def _confine_one(
                 raise _unavailable(_reason(message) or await server.why_ended())
             if event != "ready":
                 channel.send({"go": True})
+        channel.finish()
         while await channel.receive() is not None:  # its init has ended what there was
             pass
     finally:

@@ -72,11 +72,14 @@ class WorkingFile:
         path: relative to the working directory, with ``/``.
         size: bytes.
         version: changes whenever the file was written, replaced or touched; only to be compared.
+        changed_ns: when anything of it was last changed, in nanoseconds since 1970 by the host's
+            clock; nobody but the system sets that.
     """
 
     path: str
     size: int
     version: tuple[int, ...]
+    changed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

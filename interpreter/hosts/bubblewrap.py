@@ -80,11 +80,18 @@ class OuterSandbox:
         """The environment of the program itself; the fork server gets one of its own inside."""
         return {}
 
-    def arguments(self, python_arguments: Sequence[str]) -> list[str]:
-        """The whole command line that runs the kernels' Python inside."""
+    def arguments(self, python_arguments: Sequence[str], *, lasting: bool = False) -> list[str]:
+        """The whole command line that runs the kernels' Python inside.
+
+        Args:
+            python_arguments: for Python.
+            lasting: whether it is to outlive the process that starts it.
+        """
         command = [f"{SANDBOX_ENV}/bin/python", *python_arguments]
         base = self.environment.base_prefix
-        words = [str(self.bwrap), "--die-with-parent", "--new-session", "--clearenv"]
+        words = [str(self.bwrap), "--new-session", "--clearenv"]
+        if not lasting:
+            words.append("--die-with-parent")
         words += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         words += ["--unshare-cgroup-try", "--hostname", "cellmate"]
         if (

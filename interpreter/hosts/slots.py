@@ -62,6 +62,18 @@ def create(slot: Path, *, owner: int | None) -> None:
         _make_directory(slot / name, owner)
 
 
+def owner_of(slot: Path) -> int | None:
+    """The user id that kernels in a slot run as, when it isn't the service's own.
+
+    Raises:
+        OSError: there is no such slot.
+    """
+    status = (slot / "work").lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(f"{slot.name} is no slot")
+    return None if status.st_uid == os.geteuid() else status.st_uid
+
+
 def renew(slot: Path, *, owner: int | None) -> None:
     """Make a slot fit for a new kernel: working directory and files stay, the rest is made anew.
 
@@ -257,7 +269,9 @@ def scan(slot: Path) -> WorkingDirectory:
                         status = entry.stat(follow_symlinks=False)
                         if stat.S_ISREG(status.st_mode):
                             version = (status.st_ino, status.st_size, status.st_mtime_ns)
-                            files[path] = WorkingFile(path, status.st_size, version)
+                            files[path] = WorkingFile(
+                                path, status.st_size, version, status.st_ctime_ns
+                            )
                         elif stat.S_ISDIR(status.st_mode):
                             if entry.name in _SKIPPED_DIRECTORIES:
                                 continue

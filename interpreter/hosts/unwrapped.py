@@ -77,8 +77,8 @@ class Unwrapped:
             return str(self.environment.base_prefix) + path[len(SANDBOX_PYTHON) :]
         return path
 
-    def arguments(self, python_arguments: Sequence[str]) -> list[str]:
-        """The whole command line that runs the kernels' Python."""
+    def arguments(self, python_arguments: Sequence[str], *, lasting: bool = False) -> list[str]:
+        """The whole command line that runs the kernels' Python; it is lasting in any case."""
         return [self._python, *python_arguments]
 
     def environ(self) -> dict[str, str]:

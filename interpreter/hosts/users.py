@@ -34,6 +34,10 @@ class UserIds:
                 return uid
         raise OSError("all user ids for kernels are taken")
 
+    def mark(self, uid: int) -> None:
+        """Have an id not handed out, since somebody has it already."""
+        self._taken.add(uid)
+
     def give_back(self, uid: int) -> None:
         """Have an id handed out again; nothing of its user may be left."""
         self._taken.discard(uid)

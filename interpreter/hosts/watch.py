@@ -21,6 +21,10 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 _INTERVAL_S = 0.25
+#: Processor time of all kernels together that may go unnoticed before each is looked at.
+_UNNOTICED_S = 0.005
+#: Without a number for all of them, those that sleep are looked at in every so many rounds.
+_SLEEPERS_EVERY = 4
 #: A round that took long is followed by a rest of so many times as long.
 _REST = 3
 #: Room on the disk that no kernel may take, in bytes and as a share; the smaller one counts.
@@ -66,6 +70,7 @@ class Notes:
         looked_cpu_s: what it was then.
         busy_s: for how long it has been busy without a pause.
         light: whether it comes last for the processor.
+        awake: whether to look at it again at once: it did something, or hasn't been measured since.
     """
 
     cpu_s: float = -1.0
@@ -74,6 +79,7 @@ class Notes:
     looked_cpu_s: float = 0.0
     busy_s: float = 0.0
     light: bool = False
+    awake: bool = True
 
     def look(self, now_s: float, cpu_s: float) -> bool:
         """Take in its processor time; returns whether ``light`` has changed.
@@ -85,6 +91,7 @@ class Notes:
         # Kept from the processor, it is as busy as ever.
         starved = self.light and cpu_s - self.looked_cpu_s > _STARVED_SHARE * passed_s
         self.busy_s = self.busy_s + passed_s if busy or starved else 0.0
+        self.awake = cpu_s != self.looked_cpu_s or cpu_s != self.cpu_s
         self.looked_s, self.looked_cpu_s = now_s, cpu_s
         was, self.light = self.light, self.busy_s > _LIGHT_AFTER_S
         return was is not self.light
@@ -100,6 +107,7 @@ class Watcher:
         counted: bool,
         kernels: Callable[[], Iterable[Watched]],
         end: Callable[[Watched, ExitCause], None],
+        all_cpu_s: Callable[[], float] | None = None,
     ) -> None:
         """Make a watcher; :meth:`run` is to be a task.
 
@@ -108,37 +116,79 @@ class Watcher:
             counted: whether control groups bound memory and processes.
             kernels: gives the live ones.
             end: ends one, for a reason.
+            all_cpu_s: gives the processor time of all kernels together, also of those that have
+                ended, or raises OSError; None if nobody knows.
         """
         self._sessions = sessions
         self._counted = counted
         self._kernels = kernels
         self._end = end
+        self._all_cpu_s = all_cpu_s
+        self._used_s: float | None = None
+        self._others_s = 0.0
+        self._rounds = 0
         self._device = os.stat(sessions).st_dev
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             began = time.monotonic()
-            kernels = list(self._kernels())
-            # All at once: most are idle, and looking at those costs next to nothing.
-            for kernel in await asyncio.to_thread(self._look, kernels) if kernels else ():
-                try:
-                    cause = await asyncio.to_thread(self._judge, kernel)
-                except OSError as error:  # gone meanwhile
-                    log.debug("a kernel could not be measured", reason=str(error))
-                    continue
-                if cause is not None:
-                    self._end(kernel, cause)
-            await self._mind_the_machine()
+            await self.look_round()
             took_s = time.monotonic() - began
             await asyncio.sleep(max(_INTERVAL_S, _REST * took_s))
 
+    async def look_round(self) -> None:
+        """Look at each kernel that may have done something, and end those that took too much."""
+        kernels = list(self._kernels())
+        moved = self._has_moved(kernels)
+        for kernel in await asyncio.to_thread(self._look, kernels) if moved else ():
+            try:
+                cause = await asyncio.to_thread(self._judge, kernel)
+            except OSError as error:  # gone meanwhile
+                log.debug("a kernel could not be measured", reason=str(error))
+                continue
+            if cause is not None:
+                self._end(kernel, cause)
+        await self._mind_the_machine()
+
+    def _has_moved(self, kernels: list[Watched]) -> bool:
+        """Whether any may have used the processor. Hundreds that sleep cost one look together."""
+        self._rounds += 1
+        self._used_s, before = self._total_s(), self._used_s
+        if self._used_s is None:
+            moved = self._rounds % _SLEEPERS_EVERY == 0
+        else:
+            moved = self._used_s != before
+        return bool(kernels) and (moved or any(kernel.watch.awake for kernel in kernels))
+
+    def _total_s(self) -> float | None:
+        try:
+            return None if self._all_cpu_s is None else self._all_cpu_s()
+        except OSError:
+            return None
+
     def _look(self, kernels: list[Watched]) -> list[Watched]:
         """Those that have used the processor since they were last measured."""
+        awake = [kernel for kernel in kernels if kernel.watch.awake]
+        active = self._look_at(awake)
+        if self._used_s is None:
+            look_at_all = self._rounds % _SLEEPERS_EVERY == 0
+        else:
+            look_at_all = self._used_s - self._others_s - _looked_s(kernels) > _UNNOTICED_S
+        if look_at_all:
+            seen = set(map(id, awake))
+            active += self._look_at([kernel for kernel in kernels if id(kernel) not in seen])
+        if look_at_all and self._used_s is not None:
+            # What those had used that are no more, and it doesn't grow.
+            self._others_s = self._used_s - _looked_s(kernels)
+        return active
+
+    def _look_at(self, kernels: list[Watched]) -> list[Watched]:
         active = []
         for kernel in kernels:
             used_s = kernel.cpu_s()
             if used_s is None:
+                kernel.watch.awake = False
                 continue
             if kernel.watch.look(time.monotonic(), used_s):
                 kernel.weigh(light=kernel.watch.light)
@@ -199,6 +249,10 @@ class Watcher:
     def _memory(kernels: list[Watched]) -> list[int]:
         uses = [processes.use_of_tree(kernel.init_pid) for kernel in kernels]
         return [0 if use is None else use.resources.memory_bytes for use in uses]
+
+
+def _looked_s(kernels: list[Watched]) -> float:
+    return sum(kernel.watch.looked_cpu_s for kernel in kernels)
 
 
 def _memory_is_low() -> bool:
