@@ -109,7 +109,7 @@ async def idle(bench: Bench) -> list[Result]:
         kernels = int((await service.call("use"))["kernels"])
         assert kernels == _IDLE, kernels
         memory = memory_bytes(service)
-    used = {part: (after[part] - before[part]) / passed_s for part in after}
+    used = {part: _used(before[part], after[part]) / passed_s for part in after}
     note = ", ".join(f"{part} {share * 100:.2f} %" for part, share in used.items())
     note += "; PSS " + ", ".join(f"{part} {size / 1e6:.0f} MB" for part, size in memory.items())
     # The database is the operator's or ours; it doesn't grow with kernels, and isn't counted.
@@ -245,9 +245,17 @@ def _parts(service: Service) -> dict[str, list[psutil.Process]]:
     }
 
 
-def _cpu_s(service: Service) -> dict[str, float]:
-    """Processor time so far by part, in seconds."""
-    return {part: sum(map(_seconds, own)) for part, own in _parts(service).items()}
+def _cpu_s(service: Service) -> dict[str, dict[psutil.Process, float]]:
+    """Processor time so far by part and process, in seconds."""
+    return {
+        part: {process: _seconds(process) for process in own}
+        for part, own in _parts(service).items()
+    }
+
+
+def _used(before: dict[psutil.Process, float], after: dict[psutil.Process, float]) -> float:
+    """Seconds that processes used between two looks; those that have ended are left out."""
+    return sum(seconds - before.get(process, 0.0) for process, seconds in after.items())
 
 
 def _seconds(process: psutil.Process) -> float:
