@@ -7,14 +7,17 @@ watches the processes instead.
 Source: the system's admin guide, cgroup-v2 and cgroup-v1 (memory, pids, cpuacct).
 """
 
+import json
 import os
 import secrets
 import signal
 import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from interpreter.hosts.held_process import boot_id
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
 
@@ -70,22 +73,66 @@ class ControlGroups(Protocol):
     def create(self, name: str, limits: Limits) -> KernelGroup:
         """Make a kernel's group with its limits."""
 
+    def find(self, name: str) -> KernelGroup | None:
+        """A kernel's group that an earlier service has made, if it is there."""
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove the groups of all kernels but these, with what is in them."""
+
     def cpu_s(self) -> float:
         """Processor time used so far by all kernels together, also by those that have ended."""
+
+    def directories(self) -> Mapping[str, Path]:
+        """Controller -> the directory that kernels' groups are in."""
 
     def close(self) -> None:
         """Remove the service's own group."""
 
 
-def open_control_groups() -> ControlGroups | None:
-    """The strongest version of control groups that this process may really use, or None."""
+def open_control_groups(memory: Path | None = None, *, again: bool = False) -> ControlGroups | None:
+    """The strongest version of control groups that this process may really use, or None.
+
+    Args:
+        memory: a file that remembers which ones they are, for a service whose kernels outlive it.
+        again: go on with those that are remembered; else they are removed, and all in them ends.
+    """
     own = _own_groups()
+    kept = {} if memory is None else _recall(memory)
+    if kept and not again:
+        for directory in set(kept.values()):
+            _remove_own(directory)
+        kept = {}
     for kind in (_GroupsV2, _GroupsV1):
         try:
-            return kind(own)
+            groups = kind(own, kept)
         except (OSError, KeyError, ValueError) as error:
             log.debug("control groups not usable", version=kind.version, reason=str(error))
+            continue
+        if memory is not None:
+            _remember(memory, groups)
+        return groups
     return None
+
+
+def _remember(memory: Path, groups: ControlGroups) -> None:
+    directories = {name: str(path) for name, path in groups.directories().items()}
+    memory.write_text(json.dumps({"boot": boot_id(), "directories": directories}))
+
+
+def _recall(memory: Path) -> dict[str, Path]:
+    """Controller -> directory, of those that are remembered and there."""
+    try:
+        record = json.loads(memory.read_text())
+        if record["boot"] != boot_id():
+            return {}
+        found = {name: Path(path) for name, path in record["directories"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return {name: path for name, path in found.items() if _is_ours(path)}
+
+
+def _is_ours(directory: Path) -> bool:
+    return directory.name.startswith("cellmate-") and (directory / "cgroup.procs").exists()
 
 
 def _own_groups() -> dict[str, str]:
@@ -177,10 +224,19 @@ def _cpu_quota_us(limits: Limits) -> int:
     return _CPU_PERIOD_US * limits.cpu_percent // 100
 
 
-def _remove_stale(parent: Path) -> None:
-    """Remove what killed services left behind: the groups named after processes that are gone."""
+def _sweep(parent: Path, keep: Collection[str]) -> None:
+    for group in parent.glob("kernel-*"):
+        if group.name.removeprefix("kernel-") not in keep:
+            _remove(group)
+
+
+def _remove_stale(parent: Path, kept: Collection[Path]) -> None:
+    """Remove what killed services left behind: the groups named after processes that are gone.
+
+    What has kernels in it that wait for the next service can't be removed, and stays.
+    """
     for group in parent.glob("cellmate-*"):
-        if Path("/proc", group.name.split("-")[1]).exists():
+        if group in kept or Path("/proc", group.name.split("-")[1]).exists():
             continue
         for child in group.glob("kernel-*"):
             with suppress(OSError):
@@ -200,19 +256,22 @@ def _counter(path: Path, name: str) -> int:
 class _GroupsV2:
     version = 2
 
-    def __init__(self, own: dict[str, str]) -> None:
-        base = _directory("", own)
+    def __init__(self, own: dict[str, str], kept: Mapping[str, Path]) -> None:
+        base = kept[""].parent if "" in kept else _directory("", own)
         offered = (base / "cgroup.controllers").read_text().split()
         if not {"memory", "pids"} <= set(offered):
             raise ValueError("the memory and pids controllers are not delegated to this service")
         self.has_cpu = "cpu" in offered
-        _remove_stale(base)
+        _remove_stale(base, kept.values())
         self._base = base
         self._leaf = base / f"cellmate-{os.getpid()}"
         self._leaf.mkdir(exist_ok=True)
         try:
             # A group with processes of its own can't hand controllers to the groups below it.
             _write(self._leaf / "cgroup.procs", str(os.getpid()))
+            if "" in kept:
+                self._all = kept[""]
+                return
             wanted = "+memory +pids +cpu" if self.has_cpu else "+memory +pids"
             _write(base / "cgroup.subtree_control", wanted)
             # One process may hold several services.
@@ -237,8 +296,18 @@ class _GroupsV2:
             _write(group / "cpu.max", f"{_cpu_quota_us(limits)} {_CPU_PERIOD_US}")
         return _GroupV2(group)
 
+    def find(self, name: str) -> KernelGroup | None:
+        group = self._all / f"kernel-{name}"
+        return _GroupV2(group) if group.is_dir() else None
+
+    def sweep(self, keep: Collection[str]) -> None:
+        _sweep(self._all, keep)
+
     def cpu_s(self) -> float:
         return _counter(self._all / "cpu.stat", "usage_usec") / 1e6
+
+    def directories(self) -> Mapping[str, Path]:
+        return {"": self._all}
 
     def close(self) -> None:
         _remove_own(self._all)
@@ -284,15 +353,15 @@ class _GroupV2:
 class _GroupsV1:
     version = 1
 
-    def __init__(self, own: dict[str, str]) -> None:
-        self._parents = {}
+    def __init__(self, own: dict[str, str], kept: Mapping[str, Path]) -> None:
+        self._parents: dict[str, Path] = {}
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         for controller in ("memory", "pids", "cpuacct", "cpu"):
             if controller == "cpu" and controller not in own:
                 continue
             base = _directory(controller, own)
-            _remove_stale(base)
-            parent = base / f"cellmate-{name}"
+            _remove_stale(base, kept.values())
+            parent = kept.get(controller, base / f"cellmate-{name}")
             parent.mkdir(exist_ok=True)
             self._parents[controller] = parent
         quota = self._parents.get("cpu", Path()) / "cpu.cfs_quota_us"
@@ -320,8 +389,19 @@ class _GroupsV1:
             _write(directories["cpu"] / "cpu.cfs_quota_us", str(_cpu_quota_us(limits)))
         return _GroupV1(directories)
 
+    def find(self, name: str) -> KernelGroup | None:
+        found = {c: parent / f"kernel-{name}" for c, parent in self._parents.items()}
+        return _GroupV1(found) if all(path.is_dir() for path in found.values()) else None
+
+    def sweep(self, keep: Collection[str]) -> None:
+        for parent in self._parents.values():
+            _sweep(parent, keep)
+
     def cpu_s(self) -> float:
         return int((self._parents["cpuacct"] / "cpuacct.usage").read_text()) / 1e9
+
+    def directories(self) -> Mapping[str, Path]:
+        return self._parents
 
     def close(self) -> None:
         for parent in self._parents.values():

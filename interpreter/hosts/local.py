@@ -1,15 +1,10 @@
 """LocalKernelHost: runs kernels on this machine, forked from one fork server in a sandbox."""
 
 import asyncio
-import hashlib
 import os
 import resource
 import secrets
-import shutil
-import signal
-import tempfile
 import time
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -38,7 +33,8 @@ from interpreter.hosts.base import (
     WorkingDirectory,
 )
 from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
-from interpreter.hosts.control import ControlChannel, ControlMessage
+from interpreter.hosts.control import ControlChannel, ControlDirectory, ControlMessage
+from interpreter.hosts.held_process import HeldProcess, boot_id, parent_of
 from interpreter.hosts.installing import (
     IndexSettings,
     InstallFailed,
@@ -47,7 +43,11 @@ from interpreter.hosts.installing import (
     Locked,
     PackageInstaller,
 )
-from interpreter.hosts.server import ForkServer
+from interpreter.hosts.record import KernelRecord
+from interpreter.hosts.server import SERVER_PREFIX, ForkServer
+from interpreter.hosts.servers import ForkServers, end_earlier_servers
+from interpreter.hosts.short_path import ShortPath
+from interpreter.hosts.strays import end_strays
 from interpreter.hosts.users import UserIds
 from interpreter.hosts.watch import Notes, Watched, Watcher
 from interpreter.kernel_env import ensure_kernel_environment
@@ -61,23 +61,32 @@ T = TypeVar("T")
 
 _KERNEL_START_S = 30.0
 _KILL_S = 10.0
-_REFILL_PAUSE_S = 0.3
+#: How long a kernel of an earlier service may take to answer.
+_ADOPT_S = 10.0
+#: So many kernels are forked at a time: more would only take longer, each of them.
+_FORKS_AT_ONCE = 4
+#: How nice a kernel is while it is started for nobody yet, and how nice it is else.
+_BACKGROUND_NICE, _USUAL_NICE = 15, 5
+#: What remembers the control groups for the next service.
+_GROUPS_FILE = "groups.json"
 _MOST_FILES = 65_536
 #: A layer that was asked for is shown to a kernel within this time, if ever.
 _SHOWN_SOON_S = 60.0
 _GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
-#: What a Unix socket's path may have, less what follows the directory of the slots.
-_SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
 
 
 @dataclass(slots=True)
 class _Fork:
-    """A kernel between its fork and its end."""
+    """A kernel between its fork and its end.
+
+    Attributes:
+        process: the kernel's own; None if it ended before the kernel was adopted.
+    """
 
     kernel: HostedKernel
-    init_pid: int
-    init_pidfd: int
-    kernel_pidfd: int
+    server_id: str
+    init: HeldProcess
+    process: HeldProcess | None
     group: KernelGroup | None
     channel: ControlChannel
     ended: asyncio.Future[KernelExit]
@@ -85,6 +94,12 @@ class _Fork:
     limits: Limits
     owner: int | None = None
     cause: ExitCause | None = None
+    attending: "asyncio.Task[None] | None" = None
+    init_pid: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the process above all of its own."""
+        self.init_pid = self.init.pid
 
     @property
     def slot(self) -> str:
@@ -115,6 +130,30 @@ class _Fork:
         if self.group is not None:
             self.group.weigh(light=light)
 
+    def record(self) -> KernelRecord:
+        """What the next service has to know of it."""
+        return KernelRecord(
+            kernel_id=self.kernel.kernel_id,
+            slot=self.kernel.slot,
+            key=str(self.kernel.connection["key"]),
+            boot=boot_id(),
+            init_pid=self.init.pid,
+            init_started=self.init.started,
+            kernel_pid=self.kernel.pid,
+            kernel_started=0 if self.process is None else self.process.started,
+            server_id=self.server_id,
+            started_at=self.kernel.started_at,
+            fitted_ns=self.watch.fitted_ns,
+            limits=self.limits,
+        )
+
+    def close(self) -> None:
+        """Let go of its processes and its connection."""
+        self.channel.close()
+        self.init.close()
+        if self.process is not None:
+            self.process.close()
+
 
 @dataclass(slots=True)
 class LocalKernelHost:
@@ -122,30 +161,39 @@ class LocalKernelHost:
 
     Attributes:
         limits: what each kernel may use that is started without limits of its own.
-        spare_kernels: how many kernels are kept forked and initialised for newcomers.
         backend: what confines them: ``namespaces``, ``landlock`` or ``none``.
     """
 
     limits: Limits
-    spare_kernels: int
     _confinement: Confinement
+    _control: ControlDirectory
     _socket_root: Path
     _groups: ControlGroups | None
+    _orphan_s: float
     _installer: PackageInstaller | None = None
     _users: UserIds | None = None
-    _server: ForkServer | None = None
+    _servers: ForkServers = field(init=False)
     _forks: dict[str, _Fork] = field(default_factory=dict)
+    _starting: dict[str, str] = field(default_factory=dict)
+    _adopting: set[str] = field(default_factory=set)
+    _opened: set[str] = field(default_factory=set)
     _owners: dict[str, int] = field(default_factory=dict)
     _trims: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _renewals: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     _built: dict[str, float] = field(default_factory=dict)
-    _spares: deque[HostedKernel] = field(default_factory=deque)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     _chores: set["asyncio.Task[Any]"] = field(default_factory=set)
-    _server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _retired: list[ForkServer] = field(default_factory=list)
-    _filling: bool = False
-    _closing: bool = False
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FORKS_AT_ONCE))
+    _detached: bool = False
+
+    def __post_init__(self) -> None:
+        """Have fork servers, none of which is started yet."""
+        self._servers = ForkServers(
+            self._confinement,
+            self._control,
+            orphan_s=self._orphan_s,
+            in_use=self._servers_in_use,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -158,7 +206,6 @@ class LocalKernelHost:
         sandbox: str = "namespaces",
         kernel_python: Path | None = None,
         kernel_uid: int = 52525,
-        spare_kernels: int = 0,
         orphan_s: float = 0.0,
         reattach: bool = False,
         index: IndexSettings | None = None,
@@ -177,7 +224,6 @@ class LocalKernelHost:
                 works, or ``none``.
             kernel_python: the Python for a new environment; None takes the running one.
             kernel_uid: kernels run as users of their own above this id, when this process is root.
-            spare_kernels: how many kernels to keep ready for newcomers.
             orphan_s: how long kernels live on, in seconds, when this process has gone without
                 closing the host, or after :meth:`detach`; 0: not at all.
             reattach: leave what an earlier service has left, for :meth:`adopt`.
@@ -196,9 +242,16 @@ class LocalKernelHost:
         sessions, packages = data_dir / "sessions", data_dir / "packages"
         _allow_many_files()
         own_user = os.geteuid() == 0
-        groups = open_control_groups()
         try:
-            await asyncio.to_thread(_clear_slots, sessions)
+            control = ControlDirectory(data_dir / "control")
+            if not reattach:
+                await end_strays(control)
+                await end_earlier_servers(control)
+            memory = control.path / _GROUPS_FILE
+            groups = await asyncio.to_thread(open_control_groups, memory, again=reattach)
+            await asyncio.to_thread(_make_passable, sessions)
+            if not reattach:
+                await asyncio.to_thread(_clear_slots, sessions)
             await asyncio.to_thread(_make_passable, packages, packages / "layers")
             around = Surroundings(
                 environment=environment,
@@ -216,7 +269,7 @@ class LocalKernelHost:
             raise DataDirectoryUnusable(data_dir, reason) from error
         async with AsyncExitStack() as stack:
             stack.enter_context(environment.hold())
-            socket_root = stack.enter_context(_ShortPath(sessions))
+            socket_root = stack.enter_context(ShortPath(sessions))
             installer = None
             if index is not None:
                 opening = PackageInstaller.open(
@@ -232,14 +285,17 @@ class LocalKernelHost:
                     log.error("no packages can be installed", reason=failure.detail)
             host = cls(
                 limits=limits,
-                spare_kernels=spare_kernels,
                 _confinement=confinement,
+                _control=control,
                 _socket_root=socket_root,
                 _groups=groups,
+                _orphan_s=orphan_s,
                 _installer=installer,
                 _users=UserIds(kernel_uid) if own_user else None,
             )
             try:
+                if reattach:
+                    await host._find_earlier()
                 watcher = Watcher(
                     sessions,
                     counted=groups is not None,
@@ -268,30 +324,22 @@ class LocalKernelHost:
         if memory_bytes is not None:
             limits = replace(limits, memory_bytes=memory_bytes)
         if slot is None:
-            # A spare's limits were set when it was forked, some of them for good.
-            while self._spares and limits == self.limits:
-                spare = self._spares.popleft()
-                if spare.kernel_id in self._forks:
-                    self._fill_spares()
-                    return spare
-            kernel = await self._fork_newcomer(limits)
-            self._fill_spares()
-            return kernel
+            return await self._fork_newcomer(limits, background)
         await self._trimmed(slot)
         await self._renewed(slot)  # by an earlier start that was given up
         renewal = asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
         self._renewals[slot] = self._spawn(renewal)
         await self._renewed(slot)
-        return await self._fork(slot, limits)
+        return await self._fork(slot, limits, background)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
         """See :meth:`KernelHost.signal`."""
         fork = self._forks.get(kernel_id)
-        if fork is None:
+        if fork is None or fork.process is None:
             return False
         try:
             # By descriptor first: it can't hit another process that got the number meanwhile.
-            signal.pidfd_send_signal(fork.kernel_pidfd, 0)
+            fork.process.signal(0)
             os.killpg(fork.kernel.pid, signum)
         except ProcessLookupError:
             return False
@@ -319,32 +367,121 @@ class LocalKernelHost:
             return KernelExit("stopped")
         return await asyncio.shield(fork.ended)
 
-    def provisioner_info(self, kernel_id: str) -> Mapping[str, Any] | None:
-        """See :meth:`KernelHost.provisioner_info`."""
-        raise NotImplementedError
-
-    async def adopt(self, info: Mapping[str, Any]) -> HostedKernel | None:
-        """See :meth:`KernelHost.adopt`."""
-        raise NotImplementedError
-
-    async def settle(self, keep: Collection[str]) -> None:
-        """See :meth:`KernelHost.settle`."""
-        raise NotImplementedError
-
-    def detach(self) -> None:
-        """See :meth:`KernelHost.detach`."""
-        raise NotImplementedError
-
     def resources(self, kernel_id: str) -> Resources | None:
         """See :meth:`KernelHost.resources`."""
         fork = self._forks.get(kernel_id)
         return None if fork is None else fork.resources()
+
+    # -- kernels that outlive a service -----------------------------------------------------------
+
+    def provisioner_info(self, kernel_id: str) -> Mapping[str, Any] | None:
+        """See :meth:`KernelHost.provisioner_info`."""
+        fork = self._forks.get(kernel_id)
+        return None if fork is None else fork.record().for_json()
+
+    async def adopt(self, info: Mapping[str, Any]) -> HostedKernel | None:
+        """See :meth:`KernelHost.adopt`."""
+        record = KernelRecord.parse(info)
+        if record is None or record.boot != boot_id():
+            return None
+        if record.kernel_id in self._forks or record.kernel_id in self._adopting:
+            return None
+        self._adopting.add(record.kernel_id)
+        try:
+            return await self._adopt(record)
+        finally:
+            self._adopting.discard(record.kernel_id)
+
+    async def _adopt(self, record: KernelRecord) -> HostedKernel | None:
+        opened: list[HeldProcess | ControlChannel] = []
+        try:
+            init = HeldProcess.hold(record.init_pid, started=record.init_started)
+            if init is None:
+                return None
+            opened.append(init)
+            owner = await asyncio.to_thread(slots.owner_of, self._path(record.slot))
+            channel = self._control.connect(record.kernel_id)
+            opened.append(channel)
+            channel.send({"orphan_s": self._orphan_s})
+            async with asyncio.timeout(_ADOPT_S):
+                answer = await channel.receive()
+            if answer is None or answer.pid != init.pid or answer.event != "waiting":
+                log.warning("a kernel is not the one it should be", kernel_id=record.kernel_id)
+                raise ConnectionRefusedError(record.kernel_id)
+            process = HeldProcess.hold(record.kernel_pid, started=record.kernel_started)
+            if process is not None and parent_of(process.pid) != init.pid:
+                process.close()
+                process = None
+        except BaseException as error:
+            for end in opened:
+                end.close()
+            if isinstance(error, (OSError, TimeoutError)):
+                return None
+            raise
+        if owner is not None and self._users is not None:
+            self._users.mark(owner)
+            self._owners[record.slot] = owner
+        kernel = HostedKernel(
+            kernel_id=record.kernel_id,
+            slot=record.slot,
+            pid=record.kernel_pid,
+            connection=self._connection(record.slot, record.key),
+            started_at=record.started_at,
+        )
+        self._attend_to(
+            _Fork(
+                kernel=kernel,
+                server_id=record.server_id,
+                init=init,
+                process=process,
+                group=None if self._groups is None else self._groups.find(record.kernel_id),
+                channel=channel,
+                ended=asyncio.get_running_loop().create_future(),
+                watch=Notes(fitted_ns=record.fitted_ns),
+                limits=record.limits,
+                owner=self._owners.get(record.slot),
+            )
+        )
+        log.info("kernel adopted", kernel_id=record.kernel_id)
+        return kernel
+
+    async def settle(self, keep: Collection[str]) -> None:
+        """See :meth:`KernelHost.settle`."""
+        living = {*self._forks, *self._adopting, *self._starting}
+        await end_strays(self._control, but=living)
+        if self._groups is not None:
+            await asyncio.to_thread(self._groups.sweep, living)
+        used = {fork.slot for fork in self._forks.values()} | {*keep}
+        for path in await asyncio.to_thread(list, self._confinement.sessions.iterdir()):
+            if path.name not in used and path.name not in self._opened:
+                if (owner := self._owners.get(path.name)) is not None:
+                    await asyncio.to_thread(slots.remove_shared_memory, owner)
+                await self.close_slot(path.name)
+        await self._servers.settle()
+
+    def detach(self) -> None:
+        """See :meth:`KernelHost.detach`."""
+        self._detached = True
+
+    async def _find_earlier(self) -> None:
+        """Find what an earlier service has left: fork servers, and the users of its slots."""
+        names = await asyncio.to_thread(self._control.sockets)
+        self._servers.rejoin([name for name in names if name.startswith(SERVER_PREFIX)])
+        if self._users is None:
+            return
+        for path in await asyncio.to_thread(list, self._confinement.sessions.iterdir()):
+            with suppress(OSError):
+                owner = await asyncio.to_thread(slots.owner_of, path)
+                if owner is not None:
+                    self._users.mark(owner)
+                    self._owners[path.name] = owner
 
     # -- files -----------------------------------------------------------------------------------
 
     async def open_slot(self) -> str:
         """See :meth:`KernelHost.open_slot`."""
         name = secrets.token_hex(8)
+        self._opened.add(name)
         owner = None
         if self._users is not None:
             owner = self._owners[name] = await asyncio.to_thread(self._users.take)
@@ -361,6 +498,7 @@ class LocalKernelHost:
         except OSError as error:
             log.warning("a slot could not be removed", slot=slot, reason=str(error))
             return
+        self._opened.discard(slot)
         owner = self._owners.pop(slot, None)
         if self._users is not None and owner is not None:
             self._users.give_back(owner)
@@ -457,30 +595,38 @@ class LocalKernelHost:
     def _path(self, slot: str) -> Path:
         return self._confinement.sessions / slot
 
-    async def _fork_newcomer(self, limits: Limits) -> HostedKernel:
+    async def _fork_newcomer(self, limits: Limits, background: bool) -> HostedKernel:
         """Fork a kernel in a slot of its own, which goes again if that fails."""
         slot = await self.open_slot()
         try:
-            return await self._fork(slot, limits)
+            return await self._fork(slot, limits, background)
         except BaseException:
             await asyncio.shield(self._spawn(self.close_slot(slot)))
             raise
 
     # -- forking ---------------------------------------------------------------------------------
 
-    async def _fork(self, slot: str, limits: Limits) -> HostedKernel:
-        channel = ControlChannel()
-        opened: list[int] = []
+    async def _fork(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
+        async with self._places:
+            kernel_id = secrets.token_hex(8)
+            try:
+                return await self._fork_now(kernel_id, slot, limits, background)
+            finally:
+                self._starting.pop(kernel_id, None)
+
+    async def _fork_now(
+        self, kernel_id: str, slot: str, limits: Limits, background: bool
+    ) -> HostedKernel:
+        channel = ControlChannel.pair()
+        opened: list[HeldProcess] = []
         group: KernelGroup | None = None
         server: ForkServer | None = None
-        kernel_id = secrets.token_hex(8)
         key = secrets.token_hex(32)
         own_uid = self._owners.get(slot)
         try:
             async with asyncio.timeout(_KERNEL_START_S):
                 started_ns = time.time_ns()
-                server = await self._ask_for_fork(channel)
-                channel.theirs.close()
+                server = await self._ask_for_fork(kernel_id, channel)
                 channel.send(
                     {
                         "slot": self._confinement.slot_path(slot),
@@ -489,31 +635,36 @@ class LocalKernelHost:
                         "limits": limits.for_kernel(),
                         "output_chars": limits.output_chars,
                         "uid": own_uid,
+                        "orphan_s": self._orphan_s,
                     }
                 )
                 confined = await self._expect(server, channel, "confined")
-                opened.append(os.pidfd_open(confined.pid))
+                opened.append(_hold(confined.pid))
                 if self._groups is not None:
                     group = self._groups.create(kernel_id, limits)
                     group.add(confined.pid)
+                if background:
+                    _weigh(group, confined.pid, light=True)
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
-                opened.append(os.pidfd_open(forked.pid))
+                opened.append(_hold(forked.pid))
                 _prefer_to_end(forked.pid)
                 channel.send({"go": True})
                 await self._expect(server, channel, "ready")
+                if background:
+                    _weigh(group, confined.pid, forked.pid, light=False)
         except BaseException as error:
             if opened and self._confinement.own_processes:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(opened[0], signal.SIGKILL)
-            for descriptor in opened:
-                os.close(descriptor)
-            channel.close()
+                opened[0].kill()
+            for process in opened:
+                process.close()
+            self._spawn(self._dismiss(kernel_id, channel))
             if group is not None:
                 self._spawn(_remove_group(group))
             if isinstance(error, TimeoutError):
                 if not opened and server is not None:
-                    self._retire(server)
+                    log.error("the fork server does not answer; a new one takes its place")
+                    self._servers.retire(server)
                 reason = f"it was not ready within {_KERNEL_START_S:.0f} s"
                 raise KernelStartFailed(reason=reason) from error
             if isinstance(error, OSError):
@@ -526,36 +677,53 @@ class LocalKernelHost:
             connection=self._connection(slot, key),
             started_at=datetime.now(UTC),
         )
-        ended: asyncio.Future[KernelExit] = asyncio.get_running_loop().create_future()
-        fork = _Fork(
-            kernel=kernel,
-            init_pid=confined.pid,
-            init_pidfd=opened[0],
-            kernel_pidfd=opened[1],
-            group=group,
-            channel=channel,
-            ended=ended,
-            watch=Notes(fitted_ns=started_ns),
-            limits=limits,
-            owner=own_uid,
+        self._attend_to(
+            _Fork(
+                kernel=kernel,
+                server_id=server.server_id,
+                init=opened[0],
+                process=opened[1],
+                group=group,
+                channel=channel,
+                ended=asyncio.get_running_loop().create_future(),
+                watch=Notes(fitted_ns=started_ns),
+                limits=limits,
+                owner=own_uid,
+            )
         )
-        self._forks[kernel_id] = fork
-        self._spawn(self._attend(fork))
         return kernel
 
-    async def _ask_for_fork(self, channel: ControlChannel) -> ForkServer:
+    async def _ask_for_fork(self, kernel_id: str, channel: ControlChannel) -> ForkServer:
         """Have a fork server fork; if it has just ended, its successor."""
-        server = await self._running_server()
+        listener = self._control.listen(kernel_id)
         try:
-            server.fork(channel.theirs)
-        except OSError:
-            async with self._server_lock:
-                if self._server is server:
-                    await server.stop()
-                    self._server = None
-            server = await self._running_server()
-            server.fork(channel.theirs)
+            server = await self._servers.ready()
+            self._starting[kernel_id] = server.server_id
+            try:
+                server.fork(channel.theirs, listener)
+            except OSError as error:
+                log.error("the fork server can't be asked", reason=str(error))
+                self._servers.retire(server)
+                server = await self._servers.ready()
+                self._starting[kernel_id] = server.server_id
+                server.fork(channel.theirs, listener)
+        finally:
+            listener.close()
+            channel.theirs.close()
         return server
+
+    async def _dismiss(self, kernel_id: str, channel: ControlChannel) -> None:
+        """Have a kernel that doesn't become one end; it is nobody's, also for a later service."""
+        channel.finish()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_S):
+                while await channel.receive() is not None:
+                    pass
+        channel.close()
+        self._control.remove(kernel_id)
+
+    def _servers_in_use(self) -> set[str]:
+        return {*(fork.server_id for fork in self._forks.values()), *self._starting.values()}
 
     async def _expect(
         self, server: ForkServer, channel: ControlChannel, event: str
@@ -581,14 +749,18 @@ class LocalKernelHost:
             **PORTS,
         }
 
+    def _attend_to(self, fork: _Fork) -> None:
+        self._forks[fork.kernel.kernel_id] = fork
+        fork.attending = self._spawn(self._attend(fork))
+
     async def _attend(self, fork: _Fork) -> None:
         """Wait for a kernel's end, and clear up behind it."""
         status: int | None = None
         while (message := await fork.channel.receive()) is not None:
             # The kernel's own code never holds this socket, but init's word alone counts.
-            if message.pid == fork.init_pid and message.event == "exited":
+            if message.pid == fork.init.pid and message.event == "exited":
                 status = int(message.content["status"])
-        fork.channel.close()
+                fork.channel.finish()  # heard
         self._kill_init(fork)
         cause = self._cause(fork, status)
         if cause.cause in ("room", "files", "disk"):
@@ -596,10 +768,11 @@ class LocalKernelHost:
         if fork.owner is not None:
             await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
         del self._forks[fork.kernel.kernel_id]
-        os.close(fork.init_pidfd)
-        os.close(fork.kernel_pidfd)
+        fork.close()
+        self._control.remove(fork.kernel.kernel_id)
         fork.ended.set_result(cause)
         log.info("kernel ended", kernel_id=fork.kernel.kernel_id, cause=cause.cause)
+        self._servers.release()
         if fork.group is not None:
             await _remove_group(fork.group)
 
@@ -647,70 +820,43 @@ class LocalKernelHost:
         """Kill the init; in a pid namespace of its own, everything else ends with it."""
         if fork.group is not None:
             fork.group.unleash()
-        with suppress(ProcessLookupError, OSError):
-            signal.pidfd_send_signal(fork.init_pidfd, signal.SIGKILL)
+        fork.init.kill()
 
-    # -- spare kernels ---------------------------------------------------------------------------
-
-    def _fill_spares(self) -> None:
-        if not self._filling and not self._closing and len(self._spares) < self.spare_kernels:
-            self._filling = True
-            self._chores.add(self._spawn(self._add_spares()))
-
-    async def _add_spares(self) -> None:
-        try:
-            if self._forks:  # the newcomer's first cell comes first, and needs the processor
-                await asyncio.sleep(_REFILL_PAUSE_S)
-            while len(self._spares) < self.spare_kernels and not self._closing:
-                self._spares.append(await self._fork_newcomer(self.limits))
-        except KernelStartFailed as error:
-            log.warning("no spare kernel could be started", reason=error.reason)
-        finally:
-            self._filling = False
-
-    # -- the fork server -------------------------------------------------------------------------
+    # -- the beginning and the end ---------------------------------------------------------------
 
     async def _start_early(self) -> None:
         try:
-            await self._running_server()
-        except HostError as error:  # the first cell tries again, and says so
+            await self._servers.ready()
+        except (HostError, OSError) as error:  # the first cell tries again, and says so
             log.error("the fork server could not be started", reason=str(error))
-        else:
-            self._fill_spares()
-
-    def _retire(self, server: ForkServer) -> None:
-        """Fork no more from a server that doesn't answer; its kernels live on."""
-        log.error("the fork server does not answer; a new one takes its place")
-        if self._server is server:
-            self._server = None
-            self._retired.append(server)
-
-    async def _running_server(self) -> ForkServer:
-        async with self._server_lock:
-            if self._closing:
-                raise KernelStartFailed(reason="the service is closing")
-            if self._server is not None:
-                if self._server.running:
-                    return self._server
-                await self._server.stop()
-            self._server = await self._confinement.start_server()
-            return self._server
-
-    # -- the end ---------------------------------------------------------------------------------
 
     async def _close(self) -> None:
-        self._closing = True
         for task in list(self._chores):
             task.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+        if self._detached:
+            await self._leave()
+            return
         await asyncio.gather(*(self.kill(kernel_id) for kernel_id in list(self._forks)))
-        for server in (self._server, *self._retired):
-            if server is not None:
-                await server.stop()
+        await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_strays(self._control)  # that nobody has adopted
         await asyncio.to_thread(_clear_slots, self._confinement.sessions)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)
+            self._control.remove(_GROUPS_FILE)
+
+    async def _leave(self) -> None:
+        """Let go of everything, and leave it as it is."""
+        attending = [fork.attending for fork in self._forks.values() if fork.attending is not None]
+        for task in attending:
+            task.cancel()
+        await asyncio.gather(*attending, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for fork in self._forks.values():
+            fork.close()
+        self._servers.leave()
+        log.info("kernels are left to the next service", kernels=len(self._forks))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.ensure_future(work)
@@ -718,6 +864,26 @@ class LocalKernelHost:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._chores.discard)
         return task
+
+
+def _hold(pid: int) -> HeldProcess:
+    held = HeldProcess.hold(pid)
+    if held is None:
+        raise ProcessLookupError("it ended before it was ready")
+    return held
+
+
+def _weigh(group: KernelGroup | None, *pids: int, light: bool) -> None:
+    """Have a kernel that is being started come last for the processor; or no longer so."""
+    if group is not None:
+        group.weigh(light=light)
+    if os.geteuid() != 0:  # nobody else could take it back
+        return
+    for pid in pids:
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                nice = _BACKGROUND_NICE if light else _USUAL_NICE
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
 
 
 def _prefer_to_end(pid: int) -> None:
@@ -760,33 +926,9 @@ def _make_passable(*directories: Path) -> None:
 
 
 def _clear_slots(sessions: Path) -> None:
-    """Make the directory of all slots, without what a killed service left behind."""
-    sessions.mkdir(parents=True, exist_ok=True)
-    sessions.chmod(0o711)
+    """Remove all slots, also those that a killed service left behind."""
     for slot in sessions.iterdir():
         try:
             slots.remove(slot)
         except OSError as error:  # it must not keep the service from starting
             log.warning("an old slot could not be removed", slot=slot.name, reason=str(error))
-
-
-class _ShortPath:
-    """A path to ``directory`` that leaves room for a socket's name: itself, or a link to it."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory.absolute()
-        self._temporary: str | None = None
-
-    def __enter__(self) -> Path:
-        if len(os.fsencode(self._directory)) <= _SOCKET_PATH_BYTES:
-            return self._directory
-        digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8]
-        self._temporary = tempfile.mkdtemp(prefix=f"cellmate-{digest}-", dir="/tmp")
-        os.chmod(self._temporary, 0o711)  # kernels without a file system of their own pass through
-        link = Path(self._temporary) / "s"
-        link.symlink_to(self._directory)
-        return link
-
-    def __exit__(self, *_: object) -> None:
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
