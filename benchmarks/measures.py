@@ -373,5 +373,5 @@ def _pss(pid: int) -> int:
 def _fork_server_pid(service: Interpreter) -> int:
     """The process above all our kernels: bubblewrap's, the parent of the fork server."""
     host = service._host
-    assert isinstance(host, LocalKernelHost) and host._server is not None
-    return host._server.pid
+    assert isinstance(host, LocalKernelHost) and host.fork_server_pid is not None
+    return host.fork_server_pid

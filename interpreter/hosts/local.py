@@ -67,6 +67,8 @@ _ADOPT_S = 10.0
 _FORKS_AT_ONCE = 4
 #: How nice a kernel is while it is started for nobody yet, and how nice it is else.
 _BACKGROUND_NICE, _USUAL_NICE = 15, 5
+#: Of so many kernels that have ended it is remembered how.
+_EXITS = 1000
 #: What remembers the control groups for the next service.
 _GROUPS_FILE = "groups.json"
 _MOST_FILES = 65_536
@@ -130,11 +132,12 @@ class _Fork:
         if self.group is not None:
             self.group.weigh(light=light)
 
-    def record(self) -> KernelRecord:
+    def record(self, backend: str) -> KernelRecord:
         """What the next service has to know of it."""
         return KernelRecord(
             kernel_id=self.kernel.kernel_id,
             slot=self.kernel.slot,
+            backend=backend,
             key=str(self.kernel.connection["key"]),
             boot=boot_id(),
             init_pid=self.init.pid,
@@ -174,6 +177,7 @@ class LocalKernelHost:
     _users: UserIds | None = None
     _servers: ForkServers = field(init=False)
     _forks: dict[str, _Fork] = field(default_factory=dict)
+    _exits: dict[str, KernelExit] = field(default_factory=dict)
     _starting: dict[str, str] = field(default_factory=dict)
     _adopting: set[str] = field(default_factory=set)
     _opened: set[str] = field(default_factory=set)
@@ -314,6 +318,12 @@ class LocalKernelHost:
         """What confines kernels: ``namespaces``, ``landlock`` or ``none``."""
         return self._confinement.backend
 
+    @property
+    def fork_server_pid(self) -> int | None:
+        """The process that all kernels of the running fork server are below; None without one."""
+        server = self._servers.current
+        return None if server is None or not server.running else server.pid
+
     # -- kernels ---------------------------------------------------------------------------------
 
     async def start(
@@ -364,7 +374,7 @@ class LocalKernelHost:
         """See :meth:`KernelHost.wait`."""
         fork = self._forks.get(kernel_id)
         if fork is None:
-            return KernelExit("stopped")
+            return self._exits.get(kernel_id, KernelExit("stopped"))
         return await asyncio.shield(fork.ended)
 
     def resources(self, kernel_id: str) -> Resources | None:
@@ -377,12 +387,12 @@ class LocalKernelHost:
     def provisioner_info(self, kernel_id: str) -> Mapping[str, Any] | None:
         """See :meth:`KernelHost.provisioner_info`."""
         fork = self._forks.get(kernel_id)
-        return None if fork is None else fork.record().for_json()
+        return None if fork is None else fork.record(self.backend).for_json()
 
     async def adopt(self, info: Mapping[str, Any]) -> HostedKernel | None:
         """See :meth:`KernelHost.adopt`."""
         record = KernelRecord.parse(info)
-        if record is None or record.boot != boot_id():
+        if record is None or (record.boot, record.backend) != (boot_id(), self.backend):
             return None
         if record.kernel_id in self._forks or record.kernel_id in self._adopting:
             return None
@@ -771,6 +781,9 @@ class LocalKernelHost:
         fork.close()
         self._control.remove(fork.kernel.kernel_id)
         fork.ended.set_result(cause)
+        self._exits[fork.kernel.kernel_id] = cause
+        if len(self._exits) > _EXITS:
+            del self._exits[next(iter(self._exits))]
         log.info("kernel ended", kernel_id=fork.kernel.kernel_id, cause=cause.cause)
         self._servers.release()
         if fork.group is not None:

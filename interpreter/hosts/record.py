@@ -21,6 +21,7 @@ class KernelRecord:
     Attributes:
         kernel_id: its id, and the name of its init's socket in the control directory.
         slot: the sandbox directory it lives in.
+        backend: what confines it.
         key: signs the messages between it and whoever speaks with it: a secret.
         boot: the run of the machine that its processes belong to.
         init_pid: of its init,
@@ -35,6 +36,7 @@ class KernelRecord:
 
     kernel_id: str
     slot: str
+    backend: str
     key: str
     boot: str
     init_pid: int
@@ -57,6 +59,7 @@ class KernelRecord:
             return cls(
                 kernel_id=_matching(_ID, info["kernel_id"]),
                 slot=_matching(_ID, info["slot"]),
+                backend=str(info["backend"]),
                 key=_matching(_KEY, info["key"]),
                 boot=_matching(_BOOT, info["boot"]),
                 init_pid=_whole(info["init_pid"], least=2),
