@@ -51,6 +51,7 @@ from interpreter.outputs import (
     Stream,
 )
 from interpreter.packages import Installation
+from interpreter.reattaching import Recovered
 from interpreter.records import Record, RecordStore
 from interpreter.samples import ResourceSample
 from interpreter.service import Interpreter
@@ -90,6 +91,7 @@ __all__ = [
     "QueueFull",
     "Record",
     "RecordStore",
+    "Recovered",
     "ResourceSample",
     "SandboxUnavailable",
     "Session",

@@ -68,6 +68,17 @@ def changed_files(before: WorkingDirectory, after: WorkingDirectory) -> list[Wor
     return sorted(changed, key=lambda file: (file.version[-1], file.path))
 
 
+def unchanged_since(time_ns: int, now: WorkingDirectory) -> WorkingDirectory:
+    """What was there at a time and has not been touched since, as an earlier scan had found it.
+
+    Args:
+        time_ns: by the host's clock, in nanoseconds since 1970.
+        now: what is there.
+    """
+    kept = {path: file for path, file in now.files.items() if file.changed_ns < time_ns}
+    return WorkingDirectory(kept, complete=True, taken_ns=time_ns)
+
+
 async def collect(
     files: Sequence[WorkingFile],
     outputs: tuple[Output, ...],

@@ -18,6 +18,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 __all__ = [
     "FileStoreDocument",
     "RecordDocument",
+    "SessionContent",
+    "SessionDocument",
     "StoredFileDocument",
     "UserPackagesDocument",
     "bind",
@@ -114,6 +116,48 @@ class _Record(BaseModel):
 
 class RecordDocument(_Record, Document):
     """Something that a front end keeps."""
+
+
+class _RunningCell(BaseModel):
+    cell_id: str
+    message_id: str
+    code: str
+    timeout_s: float
+    # Pairs: keys of a front end's may be anything, and MongoDB's keys may not.
+    note: list[tuple[str, str]]
+    started_at: datetime
+    # Of the deadline's clock; since is None while it stands.
+    elapsed_s: float
+    since: float | None
+    before_ns: int
+    wanted: bool
+
+
+class SessionContent(BaseModel):
+    """The fields of a :class:`SessionDocument`."""
+
+    # Whose data directory the session lives in: several services may share a database.
+    mark: str
+    user_id: str
+    slot: str | None
+    # What the kernel's host needs to adopt it, as JSON, with its key; None without a kernel.
+    kernel: str | None
+    identity: str | None
+    cells: int
+    memory_bytes: int | None
+    last_active_at: datetime
+    state_gone: str | None
+    last_error: str | None
+    collected_ns: int
+    running: list[_RunningCell]
+
+    class Settings:
+        name = "sessions"
+        indexes = (IndexModel([("mark", ASCENDING), ("user_id", ASCENDING)], unique=True),)
+
+
+class SessionDocument(SessionContent, Document):
+    """What a later service needs to go on with a session."""
 
 
 async def bind(

@@ -1,6 +1,8 @@
 """How a cell ended, as a status, and as sentences for the person who sent it. Pure."""
 
-from interpreter.execution import SkippedArtifact, Status
+from dataclasses import replace
+
+from interpreter.execution import Execution, SkippedArtifact, Status
 from interpreter.hosts.base import KernelExit
 from interpreter.kernel import CellEnd
 from interpreter.limits import Limits
@@ -22,6 +24,17 @@ RESTARTED = "The kernel was restarted while the cell ran: the variables are gone
 ABANDONED = "An earlier cell was given up and had to be ended with its kernel."
 NOT_RUN = "Nothing of the cell was run."
 NEVER_BEGUN = "The cell was interrupted before it began."
+ENDED_MEANWHILE = "The kernel ended while the service was not running."
+DEAF = "The kernel did not answer after the service had been restarted, so it was ended."
+RESULT_LOST = (
+    "The service was restarted before this cell's result was handed on, and it is lost; the files "
+    "are still there."
+)
+_NOBODY_THERE = (
+    "The cell asked for input() when the service was restarted, and nobody could answer: run it "
+    "again."
+)
+_GONE = "The variables are gone; the files are still there."
 
 
 def status_of(end: CellEnd) -> Status:
@@ -60,7 +73,7 @@ def sentence_about(
     if end.exit is not None:
         how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
-        gone = "The variables are gone; the files are still there."
+        gone = _GONE
         if end.exit.cause in _DISK_CAUSES:
             gone = (
                 "The variables and the files it wrote last are gone; earlier files are still there."
@@ -77,6 +90,26 @@ def sentence_about(
     if status_of(end) == "interrupted":
         return "The cell was interrupted. The variables are kept."
     return None
+
+
+def with_nobody_there(execution: Execution) -> Execution:
+    """The result of a cell that was interrupted because there was nobody to answer it."""
+    if execution.status not in ("error", "interrupted"):
+        return execution
+    message = " ".join(filter(None, (_NOBODY_THERE, execution.message)))
+    return replace(execution, status="interrupted", message=message)
+
+
+def lost_result(code: str, how: str | None) -> Execution:
+    """The result of a cell that ran when an earlier service ended, and of which nothing is left.
+
+    Args:
+        code: the cell.
+        how: how its kernel ended, in a sentence; None if it lives.
+    """
+    if how is None:
+        return Execution(status="died", code=code, message=RESULT_LOST)
+    return Execution(status="died", code=code, state_lost=True, message=f"{how} {_GONE}")
 
 
 def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:

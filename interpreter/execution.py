@@ -1,6 +1,7 @@
 """Execution: the record of one cell, and the clock that its deadline goes by."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -130,43 +131,84 @@ class Execution:
         return text + self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far a deadline's clock has come, in a form that outlasts the service.
+
+    Attributes:
+        elapsed_s: how long it had run when it was last set going or stopped, in seconds.
+        since: when it was set going, in seconds of the machine's monotonic clock; None while it
+            stands. That clock is the same for all processes, until the machine starts again.
+    """
+
+    elapsed_s: float = 0.0
+    since: float | None = None
+
+    def read(self, now: float) -> float:
+        """How long it has run, in seconds.
+
+        Args:
+            now: ``time.monotonic()``.
+        """
+        return self.elapsed_s + (0.0 if self.since is None else max(0.0, now - self.since))
+
+
 class Deadline:
     """A clock that runs down, and stands still while the cell waits for the service or a person."""
 
-    def __init__(self, seconds: float) -> None:
-        """Make the clock, standing.
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        clock: Clock = Clock(),
+        on_change: Callable[[Clock], None] | None = None,
+    ) -> None:
+        """Make the clock; it does nothing yet.
 
         Args:
             seconds: how long it may run altogether.
+            clock: how far it has come already. One that was set going goes on from then.
+            on_change: gets it whenever it is set going or stopped.
         """
         self._loop = asyncio.get_running_loop()
-        self._left_s = seconds
-        self._elapsed_s = 0.0
-        self._since: float | None = None
+        self._seconds = seconds
+        self._clock = clock
+        self._on_change = on_change
         self._timer: asyncio.TimerHandle | None = None
         self.expired: asyncio.Future[None] = self._loop.create_future()
 
     def run(self) -> None:
         """Start, or go on."""
-        if self._since is None:
-            self._since = self._loop.time()
-            self._timer = self._loop.call_later(max(self._left_s, 0.0), self._expire)
+        if self._timer is None:
+            now = time.monotonic()
+            elapsed_s = self._clock.read(now)
+            self._timer = self._loop.call_later(max(self._seconds - elapsed_s, 0.0), self._expire)
+            if self._clock.since is None:
+                self._change(Clock(elapsed_s, now))
 
-    def pause(self) -> None:
-        """Stand still."""
-        if self._since is not None and self._timer is not None:
-            passed = self._loop.time() - self._since
-            self._elapsed_s += passed
-            self._left_s -= passed
-            self._since = None
+    def pause(self, at: float | None = None) -> None:
+        """Stand still.
+
+        Args:
+            at: since when, in seconds of the monotonic clock; None for now. Not before the time at
+                which it was last set going, nor after now.
+        """
+        if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        if self._clock.since is not None:
+            now = time.monotonic()
+            self._change(Clock(self._clock.read(now if at is None else min(at, now))))
 
     @property
     def elapsed_s(self) -> float:
         """How long it has run, in seconds."""
-        if self._since is None:
-            return self._elapsed_s
-        return self._elapsed_s + self._loop.time() - self._since
+        return self._clock.read(time.monotonic())
+
+    def _change(self, clock: Clock) -> None:
+        self._clock = clock
+        if self._on_change is not None:
+            self._on_change(clock)
 
     def _expire(self) -> None:
         if not self.expired.done():

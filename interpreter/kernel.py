@@ -9,6 +9,8 @@ Source: Jupyter client documentation, "Messaging in Jupyter".
 
 import asyncio
 import signal
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,11 +22,12 @@ from jupyter_client.session import Session as MessageSession
 from traitlets import Type
 
 from interpreter.errors import KernelStartFailed
-from interpreter.execution import Deadline, OnInput, OnPhase, Phase, PhaseName
+from interpreter.execution import Clock, Deadline, OnInput, OnPhase, Phase, PhaseName
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
 from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, OutputCollector
-from interpreter.zmtp import Connection, Intake, Share, open_socket
+from interpreter.replay import Replay
+from interpreter.zmtp import TURN_S, Connection, Intake, Share, open_socket
 
 log = get_logger(__name__)
 
@@ -61,6 +64,9 @@ _MOST_NAMES, _NAME_CHARS = 20, 60
 _MOST_INSTALL_REQUESTS = 30
 _MOST_INSTALL_TIMEOUTS = 3
 _TOO_MANY_REQUESTS = "This cell has asked for packages too often; ask again in the next one."
+#: How long the end of a cell's time may wait until it is known what the cell did meanwhile.
+_CATCH_UP_S = 5.0
+_MOST_LEFT_OUT = 1_000
 #: ipykernel takes this for the end of the input.
 _END_OF_INPUT = "\x04"
 
@@ -117,12 +123,17 @@ class _Client(AsyncKernelClient):
     stdin_channel_class = Type(_Channel)  # type: ignore[assignment]
     control_channel_class = Type(_Channel)  # type: ignore[assignment]
 
-    def __init__(self, hosted: HostedKernel, intake: Intake) -> None:
+    def __init__(self, hosted: HostedKernel, intake: Intake, identity: str | None = None) -> None:
         super().__init__()
+        if identity is not None:
+            self.session.session = identity
+        # So no id comes twice, though there be several services, all of one identity and one pid;
+        # and the later of two messages has the higher number.
+        self.session.message_count = time.time_ns() // 1000
         self.load_connection_info(connection_info(hosted))
         self.connections: dict[str, Connection] = {}
         self._pid = hosted.pid
-        self._share = Share(intake)
+        self.share = Share(intake)
 
     def connect_iopub(self, identity: bytes | None = None) -> Any:
         """Called by jupyter_client; its own asks libzmq for a subscription."""
@@ -134,7 +145,7 @@ class _Client(AsyncKernelClient):
         self.connections[channel] = connection = Connection(
             open_socket(path, pid=self._pid),
             "SUB" if channel == "iopub" else "DEALER",
-            share=self._share,
+            share=self.share,
             most_bytes=_MAX_QUESTION_BYTES if channel == "stdin" else MAX_MESSAGE_BYTES,
             identity=identity or b"",
         )
@@ -167,6 +178,29 @@ class CellEnd:
     output_lost: bool
     run_s: float
     install_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SentCell:
+    """A cell that an earlier service has sent.
+
+    Attributes:
+        message_id: of the message that it was sent with.
+        clock: how far its deadline's clock had come.
+    """
+
+    message_id: str
+    clock: Clock
+
+
+#: Gets a running cell whenever its deadline's clock is set going or stopped.
+OnClock: TypeAlias = Callable[[SentCell], None]
+
+
+def order_of(message_id: str) -> int:
+    """A number that is higher for the later of two messages to one kernel; -1 for nonsense."""
+    number = message_id.rpartition("_")[2]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else -1
 
 
 @dataclass(slots=True)
@@ -224,7 +258,13 @@ class Kernel:
         self._client = client
         self._run: _Run | None = None
         self._replies: dict[str, asyncio.Future[Message]] = {}
+        self._replayed: asyncio.Future[Replay] = loop.create_future()
+        self._mark: str | None = None
+        self._mark_seen = asyncio.Event()
+        self._held: list[Message] = []
         self._iopub_ready = asyncio.Event()
+        self._iopub_gate = asyncio.Event()
+        self._iopub_gate.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -266,6 +306,32 @@ class Kernel:
             raise
         return kernel
 
+    @classmethod
+    def attach(
+        cls, host: KernelHost, hosted: HostedKernel, intake: Intake, *, identity: str
+    ) -> "Kernel":
+        """Connect to a kernel that an earlier service has started.
+
+        It may be running a cell, and its shell is deaf meanwhile; so nothing is waited for. One
+        that can't be spoken to is ended. :meth:`recall`, then :meth:`hear` or :meth:`run_cell`.
+
+        Args:
+            host: the machine.
+            hosted: what its host has adopted; may have ended already.
+            intake: shared by all kernels of the service.
+            identity: of the connection that it had.
+        """
+        kernel = cls(host, hosted, _Client(hosted, intake, identity))
+        kernel._mark = ""
+        kernel._spawn(kernel._await_exit())
+        try:
+            kernel._connect()
+        except OSError as error:
+            kernel._on_lost(str(error))
+        else:
+            kernel._spawn(kernel._ask_for_replay())
+        return kernel
+
     def _connect(self) -> None:
         """Connect, and read from now on.
 
@@ -281,7 +347,13 @@ class Kernel:
         }
         for channel, connection in self._client.connections.items():
             connection.broken.add_done_callback(self._on_broken)
-            self._spawn(connection.read(partial(self._take, handlers[channel])))
+            gate = self._iopub_gate if channel == "iopub" else None
+            self._spawn(connection.read(partial(self._take, handlers[channel]), gate=gate))
+
+    @property
+    def identity(self) -> str:
+        """By which the kernel knows this connection, and any later one in its place."""
+        return str(self._client.session.session)
 
     @property
     def usable(self) -> bool:
@@ -316,6 +388,8 @@ class Kernel:
         input_timeout_s: float,
         on_install: OnInstall | None = None,
         install_timeout_s: float = 0.0,
+        on_clock: OnClock | None = None,
+        sent: SentCell | None = None,
     ) -> CellEnd:
         """Run a cell to its end, whichever that is.
 
@@ -333,24 +407,23 @@ class Kernel:
             input_timeout_s: how long an answer may take, in seconds.
             on_install: installs packages that the cell asks for; None if there are none to have.
             install_timeout_s: how long one installation may take, in seconds.
+            on_clock: is told when the deadline's clock is set going or stopped; must neither block
+                nor raise.
+            sent: the cell, if an earlier service has sent it: then it only is seen to its end. The
+                kernel must be one that was attached.
         """
         loop = asyncio.get_running_loop()
-        deadline = Deadline(timeout_s)
-        message = self._message(
-            "execute_request",
-            {
-                "code": code.encode(errors="replace").decode(),  # a lone surrogate can't be sent
-                "silent": False,
-                "store_history": True,
-                "user_expressions": {},
-                "allow_stdin": on_input is not None,
-                "stop_on_error": False,
-            },
-        )
-        # Kernels ask for packages where they know that somebody answers.
-        message["metadata"]["packages"] = on_install is not None
+        message = self._execute_request(code, on_input, on_install)
+        message_id = message["header"]["msg_id"] if sent is None else sent.message_id
+
+        def clock_changed(clock: Clock) -> None:
+            if on_clock is not None:
+                on_clock(SentCell(message_id, clock))
+
+        clock = Clock() if sent is None else sent.clock
+        deadline = Deadline(timeout_s, clock=clock, on_change=clock_changed)
         run = _Run(
-            message_id=message["header"]["msg_id"],
+            message_id=message_id,
             collector=collector,
             deadline=deadline,
             deliver=deliver,
@@ -368,8 +441,11 @@ class Kernel:
         timed_out = False
         try:
             run.enter("running")
-            deadline.run()
-            self._client.shell_channel.send(message)
+            if sent is None:
+                deadline.run()
+                self._client.shell_channel.send(message)
+            else:
+                await self._resume(run, sent.clock)
             await _first_of(run.finished, self.exit, self._broken, deadline.expired)
             if self._broken.done():
                 await self._exit_after_break(run.finished)
@@ -397,9 +473,29 @@ class Kernel:
             install_s=run.install_s,
         )
 
+    def _execute_request(
+        self, code: str, on_input: OnInput | None, on_install: OnInstall | None
+    ) -> dict[str, Any]:
+        message = self._message(
+            "execute_request",
+            {
+                "code": code.encode(errors="replace").decode(),  # a lone surrogate can't be sent
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": on_input is not None,
+                "stop_on_error": False,
+            },
+        )
+        # Kernels ask for packages where they know that somebody answers.
+        message["metadata"]["packages"] = on_install is not None
+        return message
+
     async def _hear_last_words(self) -> None:
         """Take in what a kernel sent before it ended: its end closes the connection behind that."""
-        await _first_of(self._client.connections["iopub"].broken, timeout_s=_LAST_WORDS_S)
+        iopub = self._client.connections.get("iopub")
+        if iopub is not None:
+            await _first_of(iopub.broken, timeout_s=_LAST_WORDS_S)
 
     async def _stop_cell(self, run: _Run, grace_s: float) -> None:
         """Interrupt a cell that is past its deadline; kill the kernel if it goes on."""
@@ -550,6 +646,91 @@ class Kernel:
         content = {"code": code, "cursor_pos": cursor}
         return await self._request("complete_request", content, timeout_s=_REPLY_S, control=True)
 
+    # -- a cell that an earlier service has sent -------------------------------------------------
+
+    async def recall(self, *, timeout_s: float) -> Replay | None:
+        """What it has kept of its last cell; None if it doesn't say, which may be because it is
+        busy, or has ended. Only for a kernel that was attached.
+
+        Args:
+            timeout_s: how long to wait for that, in seconds.
+        """
+        await _first_of(self._replayed, self.exit, self._broken, timeout_s=timeout_s)
+        return self._replayed.result() if self._replayed.done() else None
+
+    def hear(self) -> None:
+        """Take in what it sends from now on."""
+        self._mark = None
+        held, self._held = self._held, []
+        for message in held:
+            self._take_parsed(self._on_iopub, message)
+        self._iopub_gate.set()
+
+    async def _ask_for_replay(self) -> None:
+        await self._iopub_ready.wait()  # from here on, nothing that it sends is lost
+        message = self._message("replay_request", {})
+        self._mark = message["header"]["msg_id"]
+        with suppress(KernelStartFailed):
+            reply = await self._request_reply(message, timeout_s=None, control=True)
+            await self._mark_seen.wait()
+            buffers = [bytes(buffer) for buffer in reply.get("buffers", ())]
+            self._replayed.set_result(Replay.from_reply(reply, buffers))
+
+    def _await_mark(self, message: Message) -> None:
+        """Leave out what is in the replay as well: all up to the mark that was asked for."""
+        kind, parent = message["header"]["msg_type"], message["parent_header"].get("msg_id")
+        if self._iopub_gate.is_set():
+            if kind == "replay_mark" and self._mark and parent == self._mark:
+                self._iopub_gate.clear()  # what follows waits, mostly with the kernel
+                self._mark_seen.set()
+        else:
+            self._held.append(message)
+
+    async def _resume(self, run: _Run, clock: Clock) -> None:
+        """Take in what a cell did while no service was there, and have its clock go on."""
+        if clock.since is not None:
+            run.deadline.run()
+        catching_up = self._spawn(self._catch_up(run))
+        await _first_of(catching_up, run.finished, self.exit, self._broken, timeout_s=_CATCH_UP_S)
+        if not run.asking and run.reply is None:
+            run.deadline.run()
+
+    async def _catch_up(self, run: _Run) -> None:
+        replay = await self._replayed
+        if self._run is not run:
+            return
+        if replay.cell == run.message_id:
+            await self._take_replay(run, replay)
+        elif order_of(replay.cell) > order_of(run.message_id):  # it was over long ago
+            run.reply, run.idle, run.output_lost = {"status": "error"}, True, True
+        self.hear()
+        run.settle()
+        if replay.question is not None and replay.cell == run.message_id:
+            self._take(self._on_stdin, replay.question)
+        if run.reply is not None and not run.idle:
+            self._expect_idle(run)
+
+    async def _take_replay(self, run: _Run, replay: Replay) -> None:
+        """Take in messages as if they came now, in turns as others have."""
+        self._client.session.digest_history.clear()  # some have come live, and were left out
+        share = self._client.share
+        waiting = deque(replay.messages)
+        while waiting:
+            await share.begin()
+            began = time.monotonic()
+            while waiting and time.monotonic() - began < TURN_S:
+                self._take(self._take_iopub, waiting.popleft())
+            share.end(time.monotonic() - began)
+            await asyncio.sleep(0)
+        for name in ("stdout", "stderr"):
+            if replay.left_out.get(name):
+                run.collector.add_left_out(name, replay.left_out[name])
+        for _ in range(min(replay.left_out.get("others", 0), _MOST_LEFT_OUT)):
+            run.collector.add_left_out("display_data", 0)
+        if replay.reply is not None:
+            run.reply = run.reply or {"status": replay.reply}
+            run.deadline.pause(replay.over_at)
+
     # -- messages --------------------------------------------------------------------------------
 
     def _message(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -560,6 +741,11 @@ class Kernel:
         self, kind: str, content: Mapping[str, Any], *, timeout_s: float, control: bool = False
     ) -> Message:
         message = self._message(kind, content)
+        return await self._request_reply(message, timeout_s=timeout_s, control=control)
+
+    async def _request_reply(
+        self, message: dict[str, Any], *, timeout_s: float | None, control: bool
+    ) -> Message:
         message_id = message["header"]["msg_id"]
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._replies[message_id] = reply
@@ -578,8 +764,10 @@ class Kernel:
     def _take(self, handle: Callable[[Message], None], frames: list[bytes]) -> None:
         """Hand on what came on a channel, if it can be a message."""
         message = self._parse(frames)
-        if message is None:
-            return
+        if message is not None:
+            self._take_parsed(handle, message)
+
+    def _take_parsed(self, handle: Callable[[Message], None], message: Message) -> None:
         try:
             handle(message)
         except Exception as error:  # hostile values can provoke any
@@ -617,6 +805,12 @@ class Kernel:
 
     def _on_iopub(self, message: Message) -> None:
         self._iopub_ready.set()
+        if self._mark is not None:
+            self._await_mark(message)
+        else:
+            self._take_iopub(message)
+
+    def _take_iopub(self, message: Message) -> None:
         run = self._run
         if run is None or message["parent_header"].get("msg_id") != run.message_id:
             return
@@ -646,7 +840,10 @@ class Kernel:
         parent = message["parent_header"].get("msg_id")
         waiting = self._replies.get(parent)
         if waiting is not None and not waiting.done():
-            waiting.set_result(self._content(message))
+            content = self._content(message)
+            if message["header"]["msg_type"] == "replay_reply":
+                content = {**content, "buffers": message["buffers"]}
+            waiting.set_result(content)
         run = self._run
         is_reply = message["header"]["msg_type"] == "execute_reply"
         if run is not None and parent == run.message_id and is_reply and run.reply is None:
@@ -776,8 +973,11 @@ class Kernel:
             self.exit.set_result(how)
 
     def _on_broken(self, connection: "asyncio.Future[str]") -> None:
+        self._on_lost(connection.result())
+
+    def _on_lost(self, reason: str) -> None:
         if not self._broken.done():
-            self._broken.set_result(connection.result())
+            self._broken.set_result(reason)
             self._spawn(self._end_broken())
 
     async def _end_broken(self) -> None:

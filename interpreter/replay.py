@@ -4,6 +4,7 @@ It comes from a process that runs hostile code: all of it is checked and bounded
 The kernel's half is ``kernel_startup/replay.py``.
 """
 
+import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ _MOST_BYTES = 10 << 20
 _MOST_MESSAGES = 100_000
 _MOST_FRAMES = 16
 _MOST_ID_CHARS = 200
+#: Among how many first messages the cell itself is looked for, and how long it may be.
+_EARLY, _HEADER_BYTES, _MOST_CODE_BYTES = 10, 1 << 16, 256 << 10
 _MOST_LEFT_OUT = 1 << 40
 
 
@@ -56,6 +59,18 @@ class Replay:
             over_at=over_at if type(over_at) is float and math.isfinite(over_at) else None,
             left_out={name: _amount(left_out.get(name)) for name in ("stdout", "stderr", "others")},
         )
+
+    def code(self) -> str | None:
+        """The cell, as the kernel says it; None if it doesn't say."""
+        for frames in self.messages[:_EARLY]:
+            if len(frames) > 5 and b'"execute_input"' in frames[2][:_HEADER_BYTES]:
+                try:
+                    content = json.loads(frames[5][:_MOST_CODE_BYTES])
+                except (ValueError, RecursionError):
+                    return None
+                code = content.get("code") if isinstance(content, dict) else None
+                return code if isinstance(code, str) else None
+        return None
 
 
 def _amount(number: object) -> int:

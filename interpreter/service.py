@@ -12,6 +12,7 @@ from contextlib import (
 )
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from interpreter.admin.server import AdminServer, end_this_program
 from interpreter.belongings import Belongings
@@ -29,7 +30,9 @@ from interpreter.logs import get_logger
 from interpreter.metrics import Metrics, Standing
 from interpreter.packages import Packages
 from interpreter.pool import WarmPool
+from interpreter.reattaching import Reattached, Reattaching, Recovered
 from interpreter.records import RecordStore
+from interpreter.session_store import SessionStore
 from interpreter.sessions import Session
 from interpreter.settings import Settings, listed
 from interpreter.snapshots import SnapshotStore
@@ -85,6 +88,7 @@ class Interpreter:
         intake: Intake,
         packages: Packages,
         snapshots: SnapshotStore,
+        store: SessionStore,
     ) -> None:
         """Use :meth:`open`."""
         self.settings = settings
@@ -96,11 +100,14 @@ class Interpreter:
         self._intake = intake
         self._packages = packages
         self._snapshots = snapshots
+        self._store = store
         self._belongings = Belongings(files, packages if settings.install_packages else None)
         self._sessions: dict[str, Session] = {}
         self._limits: dict[str, SessionLimits] = {}
         self._deletions: dict[str, asyncio.Task[None]] = {}
+        self._reattached = Reattached()
         self._closed = False
+        self._is_stopped = False
         self._max_kernels = settings.max_kernels or kernels_for_this_machine()
         self._pool = WarmPool(
             host,
@@ -118,13 +125,20 @@ class Interpreter:
         settings: Settings,
         *,
         host: KernelHost | None = None,
+        keep_kernels: bool = False,
         on_progress: Callable[[str], None] | None = None,
     ) -> AsyncGenerator["Interpreter"]:
         """Start the service; everything it started ends with the context.
 
+        What an earlier service with this data directory has left goes on: kernels with their
+        variables, and cells that run (see :attr:`recovered`).
+
         Args:
             settings: all there is to set.
             host: where kernels run; None for this machine.
+            keep_kernels: leave kernels, and the cells they run, to a later service instead of
+                ending them with the context. A crash leaves them in any case. They end by
+                themselves if none comes within ``settings.orphan_s``.
             on_progress: gets a line for a person about each longer step.
 
         Raises:
@@ -137,12 +151,15 @@ class Interpreter:
             stack.enter_context(DataDirectoryLock(settings.data_dir))
             if host is None:
                 host = await stack.enter_async_context(local_host(settings, on_progress))
+            is_open = asyncio.Event()
+            stack.callback(_leave_alone, host, unless=is_open)
             database = await stack.enter_async_context(open_database(settings, on_progress))
             files = await stack.enter_async_context(FileStore.open(settings, database=database))
             records = await stack.enter_async_context(RecordStore.open(settings, database=database))
             packages = await stack.enter_async_context(
                 Packages.open(settings, host=host, database=database)
             )
+            store = await stack.enter_async_context(SessionStore.open(settings, database=database))
             snapshots = SnapshotStore(settings.data_dir / "snapshots")
             await asyncio.to_thread(snapshots.open)
             service = cls(
@@ -153,7 +170,9 @@ class Interpreter:
                 intake=Intake(),
                 packages=packages,
                 snapshots=snapshots,
+                store=store,
             )
+            await service._reattach()
             await stack.enter_async_context(service._pool.filled())
             await stack.enter_async_context(
                 AdminServer.open(
@@ -164,7 +183,7 @@ class Interpreter:
                     sessions=lambda: list(service._sessions.values()),
                     spares=lambda: service._pool.ready,
                     metrics=service.metrics,
-                    on_stop=partial(end_this_program, asyncio.current_task()),
+                    on_stop=partial(service._stop, asyncio.current_task()),
                 )
             )
             files.subscribe(service._file_changed)
@@ -176,13 +195,39 @@ class Interpreter:
                     service._save_regularly(),
                 )
             ]
+            is_open.set()
             try:
                 yield service
             finally:
                 for chore in chores:
                     chore.cancel()
                 files.unsubscribe(service._file_changed)
-                await service._close()
+                leaves_kernels = keep_kernels and not service._is_stopped
+                await (service._leave() if leaves_kernels else service._close())
+
+    @property
+    def reattached(self) -> int:
+        """How many kernels of an earlier service go on in this one."""
+        return self._reattached.kernels
+
+    @property
+    def recovered(self) -> tuple[Recovered, ...]:
+        """Cells that were running when an earlier service ended.
+
+        A later service gives each of them again, until it has been acknowledged.
+        """
+        return tuple(self._reattached.recovered)
+
+    async def acknowledge(self, recovered: Recovered) -> None:
+        """Say that the result of a recovered cell is safe: no later service gives it again.
+
+        Raises:
+            DatabaseUnavailable: that can't be written now. It is tried again, but call it again to
+                be sure.
+        """
+        session = self._sessions.get(recovered.user_id)
+        if session is not None:
+            await session.acknowledge(recovered.cell_id)
 
     async def session(self, *, user_id: str) -> Session:
         """The user's session: the one there is, or a new one. Its kernel starts with a first cell.
@@ -200,22 +245,26 @@ class Interpreter:
             raise SessionClosed(user_id)
         session = self.find_session(user_id)
         if session is None:
-            session = Session(
-                user_id,
-                settings=self.settings,
-                host=self._host,
-                files=self.files,
-                intake=self._intake,
-                packages=self._packages if self.settings.install_packages else None,
-                belongings=self._belongings,
-                limits=self._limits.get(user_id, SessionLimits()),
-                metrics=self.metrics,
-                pool=self._pool,
-                snapshots=self._snapshots,
-                make_room=self._make_room,
-                on_close=self._forget,
-            )
-            self._sessions[user_id] = session
+            session = self._make_session(user_id)
+        return session
+
+    def _make_session(self, user_id: str) -> Session:
+        session = self._sessions[user_id] = Session(
+            user_id,
+            settings=self.settings,
+            host=self._host,
+            files=self.files,
+            intake=self._intake,
+            packages=self._packages if self.settings.install_packages else None,
+            belongings=self._belongings,
+            limits=self._limits.get(user_id, SessionLimits()),
+            metrics=self.metrics,
+            pool=self._pool,
+            snapshots=self._snapshots,
+            store=self._store,
+            make_room=self._make_room,
+            on_close=self._forget,
+        )
         return session
 
     def find_session(self, user_id: str) -> Session | None:
@@ -265,6 +314,7 @@ class Interpreter:
                 await session.discard()
             files = await self.files.delete_all(user_id=user_id)
             await asyncio.to_thread(self._snapshots.delete, user_id)
+            await self._store.written(user_id)
             await self._packages.forget(user_id)
             self._belongings.forget(user_id)
             records = await self.records.delete_owner(user_id)
@@ -390,14 +440,49 @@ class Interpreter:
         if self._sessions.get(session.user_id) is session:
             del self._sessions[session.user_id]
 
+    async def _reattach(self) -> None:
+        reattaching = Reattaching(
+            store=self._store,
+            host=self._host,
+            intake=self._intake,
+            metrics=self.metrics,
+            make_session=self._make_session,
+            cell_timeout_s=self.settings.cell_timeout_s,
+        )
+        self._reattached = await reattaching.run()
+
+    async def _leave(self) -> None:
+        """End, but leave kernels and the cells they run to a later service."""
+        self._closed = True
+        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
+        await self._save_all()
+        self._host.detach()
+        leaving = [session.leave() for session in self._sessions.values()]
+        for failure in await asyncio.gather(*leaving, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                log.error("a session could not be left", reason=repr(failure))
+
+    def _stop(self, opener: "asyncio.Task[Any] | None") -> None:
+        """Have the program end, and all kernels with it, whatever was planned for them."""
+        self._is_stopped = True
+        end_this_program(opener)
+
     async def _close(self) -> None:
         self._closed = True
+        if self._is_stopped:  # users will be back
+            await self._save_all()
         await self._belongings.close()
         await asyncio.gather(*self._deletions.values(), return_exceptions=True)
         closing = [session.close() for session in self._sessions.values()]
         for failure in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(failure, BaseException):
                 log.error("a session could not be closed", reason=repr(failure))
+
+
+def _leave_alone(host: KernelHost, *, unless: asyncio.Event) -> None:
+    """Have kernels of an earlier service live on if this one doesn't get as far as having them."""
+    if not unless.is_set():
+        host.detach()
 
 
 def local_host(
@@ -411,6 +496,8 @@ def local_host(
         sandbox=settings.sandbox,
         kernel_python=settings.kernel_python,
         kernel_uid=settings.kernel_uid,
+        orphan_s=settings.orphan_s,
+        reattach=True,
         index=_index(settings) if settings.install_packages else None,
         install_limits=InstallLimits(
             download_bytes=settings.package_download_bytes,

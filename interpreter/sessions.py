@@ -2,17 +2,25 @@
 
 import asyncio
 import re
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from nbformat import NotebookNode
 
 from interpreter import endings
-from interpreter.artifacts import ArtifactLimits, Collection, changed_files, collect
+from interpreter.artifacts import (
+    ArtifactLimits,
+    Collection,
+    changed_files,
+    collect,
+    unchanged_since,
+)
 from interpreter.belongings import Belongings
 from interpreter.delivery import Delivery
 from interpreter.errors import (
@@ -37,7 +45,7 @@ from interpreter.execution import (
 from interpreter.files import FileEvent, FileStore, StoredFile
 from interpreter.hosts.base import HostedKernel, KernelHost, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
-from interpreter.kernel import CellEnd, Kernel
+from interpreter.kernel import CellEnd, Kernel, SentCell
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.metrics import How, Metrics
@@ -49,6 +57,8 @@ from interpreter.pictures import lacks_renderer, png_of_reply
 from interpreter.pool import WarmPool
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.samples import ResourceHistory, ResourceSample
+from interpreter.session_record import SessionRecord
+from interpreter.session_store import RunningCell, SessionState, SessionStore
 from interpreter.settings import Settings
 from interpreter.snapshots import SAVE_S, Restoration, SavedState, SnapshotStore, Told
 from interpreter.zmtp import Intake
@@ -64,6 +74,10 @@ _DESCRIPTION_CHARS = 1_000
 _MOST_DESCRIPTIONS = 200
 #: How long a cell waits for a database that is away: to begin, and to hand out what it made.
 _DATABASE_AWAY_S = 90.0
+#: What a front end may keep with a cell.
+_MOST_NOTES, _NOTE_CHARS = 20, 200
+#: How long the service, when it leaves its kernels, waits for the files of a cell that has run.
+_LEAVE_S = 10.0
 _NOBODY = telling(None)
 
 
@@ -76,8 +90,10 @@ class _Cell:
     on_output: OnOutput | None
     on_input: OnInput | None
     tell: OnPhase
-    at_turn: asyncio.Event
-    queued_at: float
+    note: Mapping[str, str] = field(default_factory=dict)
+    cell_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    at_turn: asyncio.Event = field(default_factory=asyncio.Event)
+    queued_at: float = field(default_factory=time.monotonic)
 
 
 class Session:
@@ -100,6 +116,7 @@ class Session:
         metrics: Metrics,
         pool: WarmPool,
         snapshots: SnapshotStore,
+        store: SessionStore | None,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
     ) -> None:
@@ -123,6 +140,7 @@ class Session:
         self._preparing = False
         self._stop_early = False
         self._closed = False
+        self._left = False
         self._discarded = False
         self._unshown = False
         self._memory_bytes: int | None = None
@@ -152,9 +170,12 @@ class Session:
         self._picture_lock = asyncio.Lock()
         self._not_to_be_had: set[Kind] = set()
         self._working = WorkingDirectory({}, complete=True)
+        self._unchanged_ns: int | None = None
+        self._record = SessionRecord(user_id, store=store, host=host)
         self._notebook = NotebookLog()
         self._file_changes: set[asyncio.Task[None]] = set()
         self._descriptions: dict[str, asyncio.Task[str]] = {}
+        self._executing: set[asyncio.Task[Execution]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # -- the public surface ----------------------------------------------------------------------
@@ -167,6 +188,7 @@ class Session:
         on_output: OnOutput | None = None,
         on_input: OnInput | None = None,
         on_phase: OnPhase | None = None,
+        note: Mapping[str, str] | None = None,
     ) -> Execution:
         """Run a cell and wait for what becomes of it.
 
@@ -182,16 +204,19 @@ class Session:
             on_input: answers ``input()``; None makes that raise in the cell.
             on_phase: gets each phase as it begins, in order; called in the event loop, must not
                 block. What callbacks raise costs nobody the result.
+            note: kept with the cell; ``Interpreter.recovered`` has it, should the service end
+                while the cell runs. At most 20 entries, of 200 characters each.
 
         Raises:
             QueueFull: too many cells are waiting already.
-            SessionClosed: the session was closed.
-            TypeError, ValueError: code is no text, or timeout_s no time.
+            SessionClosed: the session was closed, or the service ended and left the cell running.
+            TypeError, ValueError: code is no text, timeout_s no time, or note too large.
             NoCapacity: no further kernel may be started now.
             KernelStartFailed, SandboxUnavailable: no kernel could be started.
             DatabaseUnavailable: it stayed away for 90 s, before the cell had begun.
         """
         _check_cell(code, timeout_s)
+        noted = _checked_note(note)
         if self._closed:
             raise SessionClosed(self.user_id)
         if self._pending > self._settings.cell_queue_limit:
@@ -200,16 +225,27 @@ class Session:
         if self._pending:
             tell(Phase("queued"))
         self._pending += 1
-        at_turn = asyncio.Event()
         limit_s = self._deadline_s(timeout_s)
-        sent = _Cell(code, limit_s, on_output, on_input, tell, at_turn, time.monotonic())
-        cell = self._spawn(self._execute(sent))
+        sent = _Cell(code, limit_s, on_output, on_input, tell, noted)
+        cell = self._begin(self._execute(sent))
         try:
             return await asyncio.shield(cell)
         except asyncio.CancelledError:
             if not cell.done():
-                await asyncio.shield(self._spawn(self._abandon(cell, at_turn)))
+                await asyncio.shield(self._spawn(self._abandon(cell, sent.at_turn)))
+            elif self._left and not _is_cancelled():
+                raise SessionClosed(self.user_id) from None
             raise
+
+    def keep_result(self) -> bool:
+        """Have a later service give the result of the cell that runs now, as recovered.
+
+        For a front end that ends and waits no longer: the cell may end before the service does.
+
+        Returns:
+            Whether a cell runs.
+        """
+        return self._record.keep_last()
 
     def _deadline_s(self, wanted_s: float | None) -> float:
         """The deadline of a cell, by what is asked for, the setting, and the user's own limit."""
@@ -250,6 +286,7 @@ class Session:
             await self._end_kernel()
             await self._saved.drop()
             self._state_gone = self._restoration = None
+            self._record.note(state_gone=None)
             await self._start_kernel()
             self._unrestored = False
 
@@ -262,6 +299,7 @@ class Session:
             self._closed = True
             await self._end_kernel()
             await self._saved.drop()
+            self._record.drop()
             for task in list(self._file_changes):
                 task.cancel()
             if self._slot is not None:
@@ -415,6 +453,75 @@ class Session:
         """What its kernels used in the last half hour, the oldest sample first."""
         return self._history.samples()
 
+    # -- for a later service ---------------------------------------------------------------------
+
+    def take_over(self, state: SessionState, kernel: Kernel | None, gone: str | None) -> None:
+        """Go on with what an earlier service has left; to be called before anything else.
+
+        Args:
+            state: of the session.
+            kernel: its kernel, attached; None if it is no longer there.
+            gone: what its user is to be told of that, if anything.
+        """
+        self._kernel, self._slot = kernel, state.slot
+        self._cells, self._memory_bytes = state.cells, state.memory_bytes
+        self._last_error, self.last_active_at = state.last_error, state.last_active_at
+        self._state_gone = gone or state.state_gone
+        self._unshown = True
+        self._unchanged_ns = state.collected_ns
+        self._record.take_over(replace(state, state_gone=self._state_gone))
+
+    def recover(self, running: RunningCell) -> "asyncio.Task[Execution]":
+        """See a cell to its end that an earlier service has sent; it comes before all others."""
+        self._pending += 1
+        return self._begin(self._recover(running))
+
+    async def _recover(self, running: RunningCell) -> Execution:
+        asked = False
+
+        async def nobody(prompt: str, is_secret: bool) -> str:
+            nonlocal asked
+            asked = True
+            raise _NobodyThere
+
+        cell = _Cell(
+            running.code, running.timeout_s, None, nobody, _NOBODY, running.note, running.cell_id
+        )
+        try:
+            async with self._cell_lock:
+                kernel = self._kernel
+                assert kernel is not None
+                self._unchanged_ns = running.before_ns
+                self._patience = Patience(_DATABASE_AWAY_S)
+                result = await self._run(cell, kernel, Told(), running)
+        finally:
+            self._pending -= 1
+        return endings.with_nobody_there(result) if asked else result
+
+    async def acknowledge(self, cell_id: str) -> None:
+        """Forget a cell that was recovered.
+
+        Raises:
+            DatabaseUnavailable: that can't be written now.
+        """
+        await self._record.acknowledged(cell_id)
+
+    async def leave(self) -> None:
+        """Let go of the kernel, and of a cell that it runs, for a later service to go on with."""
+        self._patience.end()
+        kernel = self._kernel
+        if self._executing and kernel is not None and not kernel.busy and not self._preparing:
+            await asyncio.wait(set(self._executing), timeout=_LEAVE_S)
+        self._closed = self._left = True
+        self._record.close()
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._kernel is not None:
+            self._kernel.disconnect()
+
     # -- for the service -------------------------------------------------------------------------
 
     def set_limits(self, limits: SessionLimits) -> None:
@@ -450,6 +557,11 @@ class Session:
     def busy(self) -> bool:
         """Whether a cell runs or waits."""
         return self._pending > 0
+
+    @property
+    def slot(self) -> str | None:
+        """Its sandbox directory; None before its first kernel."""
+        return self._slot
 
     @property
     def hosted(self) -> HostedKernel | None:
@@ -496,6 +608,7 @@ class Session:
             if not self.busy and self._kernel is not None and self._cells == cells:
                 await self._end_kernel()
                 self._state_gone = reason if self._cells else None
+                self._record.note(within_s=0.0, state_gone=self._state_gone)
 
     async def save_state(self, *, time_s: float = SAVE_S) -> bool:
         """Save the variables for a kernel to come, if no cell runs; cells may come meanwhile.
@@ -623,9 +736,38 @@ class Session:
             durations=Durations(queue_s=queue_s),
         )
 
-    async def _run(self, cell: _Cell, kernel: Kernel, told: Told) -> Execution:
+    async def _run(
+        self, cell: _Cell, kernel: Kernel, told: Told, sent: RunningCell | None = None
+    ) -> Execution:
+        """Run a cell, or see one to its end that an earlier service has sent."""
+        try:
+            execution = await self._run_recorded(cell, kernel, told, sent)
+        except Exception:
+            self._record.over(cell.cell_id)
+            raise
+        self._record.over(
+            cell.cell_id,
+            cells=self._cells,
+            last_error=self._last_error,
+            state_gone=self._state_gone,
+            last_active_at=datetime.now(UTC),
+        )
+        return execution
+
+    async def _run_recorded(
+        self, cell: _Cell, kernel: Kernel, told: Told, sent: RunningCell | None
+    ) -> Execution:
         queue_s = time.monotonic() - cell.queued_at
-        self._cells += 1
+        if sent is None:
+            self._cells += 1
+            self._record.begin(
+                RunningCell(
+                    cell_id=cell.cell_id,
+                    code=cell.code,
+                    timeout_s=cell.timeout_s,
+                    note=cell.note,
+                )
+            )
         restarts = self._restarts
         installed: dict[str, None] = {}
 
@@ -651,6 +793,8 @@ class Session:
                 input_timeout_s=self._settings.input_timeout_s,
                 on_install=install if self._packages is not None else None,
                 install_timeout_s=self._settings.install_timeout_s,
+                on_clock=partial(self._record.clock, cell.cell_id),
+                sent=None if sent is None else SentCell(sent.message_id, sent.clock),
             )
         finally:
             for unseen in collector.unseen():
@@ -702,6 +846,9 @@ class Session:
         if self._discarded:
             return Collection((), (), outputs)
         after = await self._host.scan(kernel.hosted.slot)
+        if self._unchanged_ns is not None:  # an earlier service knew what was there
+            self._working = unchanged_since(self._unchanged_ns, after)
+            self._unchanged_ns = None
         changed = changed_files(self._working, after)
         was_complete = self._working.complete
         self._working = after
@@ -724,6 +871,8 @@ class Session:
             # What the database could not take is new to the next cell, and comes with that.
             kept = {p: f for p, f in after.files.items() if p not in collection.postponed}
             self._working = replace(after, files=kept)
+        if not collection.postponed:
+            self._record.collected(after.taken_ns)
         if was_complete and not after.complete:  # said once, not with every cell from now on
             rest = SkippedArtifact("further files", "there are too many to look at, or too deep")
             collection = replace(collection, skipped=(*collection.skipped, rest))
@@ -774,6 +923,7 @@ class Session:
         await asyncio.wait([cell])
         if not cell.cancelled() and cell.exception() is None and cell.result().state_lost:
             self._state_gone = endings.ABANDONED  # its result goes to nobody
+            self._record.note(within_s=0.0, state_gone=self._state_gone)
 
     # -- the kernel's life -----------------------------------------------------------------------
 
@@ -794,6 +944,7 @@ class Session:
                 limits = self._kernel_limits()
                 how = endings.sentence_about_death(kernel.exit.result(), limits=limits)
                 self._state_gone = how
+                self._record.note(within_s=0.0, state_gone=how)
                 await self._end_kernel()
                 kernel = None
             if kernel is None:
@@ -847,6 +998,7 @@ class Session:
                 kernel = await self._fork_kernel(memory_bytes)
         self._kernel, self._memory_bytes = kernel, memory_bytes
         self._unrestored = True
+        self._record.kernel_started(kernel, memory_bytes)
         self._metrics.kernel_started(time.monotonic() - began, how)
         if self._slot is None:
             self._slot = kernel.hosted.slot
@@ -880,6 +1032,7 @@ class Session:
         self._libraries_replaced = False
         if kernel is not None:
             await kernel.kill()
+            self._record.kernel_ended()
             self._pool.look_again()
 
     async def _follow(self, slot: str, event: FileEvent, *, describe: bool) -> None:
@@ -897,11 +1050,27 @@ class Session:
             except OSError as error:
                 log.warning("a file could not be shown to a kernel", reason=str(error))
 
+    def _begin(self, work: Coroutine[Any, Any, Execution]) -> "asyncio.Task[Execution]":
+        cell = self._spawn(work)
+        self._executing.add(cell)
+        cell.add_done_callback(self._executing.discard)
+        return cell
+
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+class _NobodyThere(Exception):
+    """A cell asks a person who has been gone since an earlier service."""
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that asks is itself to end."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 def _clean(text: str | None) -> str:
@@ -922,6 +1091,22 @@ def _last_error(outputs: tuple[Output, ...]) -> str | None:
     """The class of the exception that a cell ended with, if it has the form of a name."""
     errors = [output.ename for output in outputs if isinstance(output, CellError)]
     return errors[-1] if errors and _CLASS_NAME.fullmatch(errors[-1]) else None
+
+
+def _checked_note(note: Mapping[str, str] | None) -> dict[str, str]:
+    """A copy of a front end's note.
+
+    Raises:
+        TypeError, ValueError: it is none, or too large.
+    """
+    noted = dict(note or {})
+    if any(not isinstance(text, str) for pair in noted.items() for text in pair):
+        raise TypeError("note holds something else than str.")
+    if len(noted) > _MOST_NOTES or any(
+        len(t) > _NOTE_CHARS for pair in noted.items() for t in pair
+    ):
+        raise ValueError(f"note has more than {_MOST_NOTES} entries, or {_NOTE_CHARS} characters.")
+    return noted
 
 
 def _check_cell(code: object, timeout_s: object) -> None:

@@ -297,6 +297,21 @@ class Settings(EnvironmentSettings):
         default=3600.0,
         description="How long a kernel nobody uses is kept, with its variables; -1 keeps it.",
     )
+    orphan_s: Annotated[
+        float,
+        Field(ge=0, le=7 * 86400, allow_inf_nan=False),
+        Variable(
+            "KERNEL_ORPHAN_MINUTES",
+            "a number of minutes from 0 to 10080; 0 for not at all",
+            unit="minutes",
+            field_unit="seconds",
+            scale=60,
+        ),
+    ] = Field(
+        default=900.0,
+        description="How long kernels live on when the service has gone, with their variables and "
+        "the cells they run: so long it may take to start it again.",
+    )
     max_kernels: Annotated[
         int | None,
         Field(ge=1, le=100_000),

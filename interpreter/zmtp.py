@@ -32,7 +32,7 @@ MOST_UNSENT_BYTES = 1 << 20
 #: Read at a time; also the most that is held of messages not looked at yet.
 _CHUNK_BYTES = 64 << 10
 #: The longest turn of one kernel. Twenty that all begin one at once hold up the loop for 40 ms.
-_TURN_S = 0.002
+TURN_S = 0.002
 #: What all kernels' messages together may take of the loop's time; and one kernel's, while it
 #: alone has so many that it stands in line.
 _SHARE = 0.5
@@ -353,7 +353,7 @@ class Share:
         earned_s = (now - self._counted_at) * _ALLOWANCE_SHARE
         self._allowance_s = min(_ALLOWANCE_S, self._allowance_s + earned_s)
         self._counted_at = now
-        if self._allowance_s < _TURN_S:
+        if self._allowance_s < TURN_S:
             await self.intake.turn()
 
     def end(self, took_s: float) -> None:
@@ -464,18 +464,26 @@ class Connection:
         """Send a message, or keep it until the peer takes it. Does nothing once it is broken."""
         self._send(encode_message(frames))
 
-    async def read(self, take: Callable[[list[bytes]], None]) -> None:
+    async def read(
+        self, take: Callable[[list[bytes]], None], *, gate: asyncio.Event | None = None
+    ) -> None:
         """Hand each message to ``take``, until the connection is broken.
 
         Between turns others get to work. What is not read stays with the peer.
+
+        Args:
+            take: gets the frames of each message.
+            gate: nothing is read while it isn't set, but what a turn has begun comes to its end.
         """
         while True:
+            if gate is not None:
+                await gate.wait()
             await self._share.begin()
             if not self.alive:
                 return
             began = time.monotonic()
             try:
-                drained = self._read_turn(take, until=began + _TURN_S)
+                drained = self._read_turn(take, until=began + TURN_S)
             except OSError as error:
                 return self._break(str(error))
             finally:

@@ -73,6 +73,7 @@ PUBLIC_NAMES = (
     "QueueFull",
     "Record",
     "RecordStore",
+    "Recovered",
     "ResourceSample",
     "SandboxUnavailable",
     "Session",
@@ -98,7 +99,7 @@ CONFINED = {
     "beanie": {"interpreter.documents", "interpreter.database", "interpreter.files"},
     "pymongo": {
         *("interpreter.documents", "interpreter.database", "interpreter.files"),
-        *("interpreter.packages", "interpreter.records"),
+        *("interpreter.packages", "interpreter.records", "interpreter.session_store"),
     },
 }
 FORBIDDEN = {

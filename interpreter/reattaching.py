@@ -1,0 +1,225 @@
+"""Reattaching: a service goes on with the sessions and kernels of the one before it."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from interpreter import endings
+from interpreter.execution import Clock, Execution
+from interpreter.files import check_user_id
+from interpreter.hosts.base import KernelHost
+from interpreter.kernel import Kernel, order_of
+from interpreter.logs import get_logger
+from interpreter.metrics import Metrics
+from interpreter.replay import Replay
+from interpreter.session_store import RunningCell, SessionState, SessionStore
+from interpreter.sessions import Session
+from interpreter.zmtp import Intake
+
+log = get_logger(__name__)
+
+#: How long kernels may take to say what they have done; busy ones may take longer, and do.
+_RECALL_S = 2.0
+#: How many are gone through at a time.
+_AT_ONCE = 64
+#: Of one session: results that are lost and that nobody has acknowledged.
+_MOST_LOST = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recovered:
+    """A cell that was running when an earlier service ended.
+
+    Attributes:
+        user_id: whose it is.
+        cell_id: names it.
+        note: what its sender kept with it; empty for a cell that nobody had time to write down.
+        code: the cell; of a very long one, the first 256 Ki characters.
+        started_at: when it was sent; UTC.
+        result: what becomes of it.
+    """
+
+    user_id: str
+    cell_id: str
+    note: Mapping[str, str]
+    code: str
+    started_at: datetime
+    result: "asyncio.Task[Execution]"
+
+
+@dataclass(slots=True)
+class Reattached:
+    """What came of it all.
+
+    Attributes:
+        sessions: all that go on, with a kernel or without.
+        kernels: how many live kernels they have.
+        recovered: the cells that were running.
+    """
+
+    sessions: list[Session] = field(default_factory=list)
+    kernels: int = 0
+    recovered: list[Recovered] = field(default_factory=list)
+
+
+class Reattaching:
+    """Goes through what an earlier service has left, once, before anything else is done."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        host: KernelHost,
+        intake: Intake,
+        metrics: Metrics,
+        make_session: Callable[[str], Session],
+        cell_timeout_s: float,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            store: knows the sessions.
+            host: where their kernels may still run.
+            intake: shared by all kernels of the service.
+            metrics: the service's.
+            make_session: makes a session for a user.
+            cell_timeout_s: how long a cell may run from now on of which nobody knows more.
+        """
+        self._store = store
+        self._host = host
+        self._intake = intake
+        self._metrics = metrics
+        self._make_session = make_session
+        self._cell_timeout_s = cell_timeout_s
+        self._done = Reattached()
+
+    async def run(self) -> Reattached:
+        """Do it; kernels that belong to no session are ended.
+
+        Raises:
+            DatabaseUnavailable: nobody knows which sessions there were.
+        """
+        began = time.monotonic()
+        places = asyncio.Semaphore(_AT_ONCE)
+        states = await self._store.load()
+        await asyncio.gather(*(self._take_in(state, places) for state in states))
+        slots = {session.slot for session in self._done.sessions}
+        await self._host.settle([slot for slot in slots if slot is not None])
+        if states:
+            log.info(
+                "sessions reattached",
+                sessions=len(self._done.sessions),
+                kernels=self._done.kernels,
+                cells=len(self._done.recovered),
+                duration_s=round(time.monotonic() - began, 3),
+            )
+        return self._done
+
+    async def _take_in(self, state: SessionState, places: asyncio.Semaphore) -> None:
+        async with places:
+            kernel: Kernel | None = None
+            try:
+                check_user_id(state.user_id)
+                kernel = await self._attach(state)
+                await self._go_on(state, kernel)
+            except Exception:  # one of them must not keep the others from going on
+                log.exception("a session could not be reattached", user_id=state.user_id)
+                if kernel is not None:
+                    await kernel.kill()
+
+    async def _attach(self, state: SessionState) -> Kernel | None:
+        """The session's kernel, if it can be found; it may have ended."""
+        if state.kernel is None or state.identity is None:
+            return None
+        hosted = await self._host.adopt(state.kernel)
+        if hosted is None or hosted.slot != state.slot:
+            return None
+        return Kernel.attach(self._host, hosted, self._intake, identity=state.identity)
+
+    async def _go_on(self, state: SessionState, kernel: Kernel | None) -> None:
+        replay = None if kernel is None else await kernel.recall(timeout_s=_RECALL_S)
+        had_kernel = state.kernel is not None
+        lost, running = sort_cells(state.running, replay, timeout_s=self._cell_timeout_s)
+        kept = [*lost, *filter(None, [running])]
+        gone = None
+        if kernel is None:
+            lost, running = kept, None
+            gone = endings.ENDED_MEANWHILE if had_kernel else None
+        elif replay is None and running is None and kernel.usable:
+            gone = endings.DEAF
+            await kernel.kill()
+            kernel = None
+        elif running is None:
+            kernel.hear()
+        session = self._make_session(state.user_id)
+        self._done.sessions.append(session)
+        if kernel is None:
+            state = replace(state, kernel=None, identity=None)
+        session.take_over(replace(state, running=tuple(kept)), kernel, gone)
+        for cell in lost:
+            result = endings.lost_result(cell.code, gone)
+            self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)))
+        if running is not None:
+            self._recovered(state.user_id, running, session.recover(running))
+        if kernel is not None and kernel.usable:
+            self._done.kernels += 1
+            self._metrics.reattached()
+        elif had_kernel:
+            self._metrics.lost()
+            log.info("a session's kernel is gone", user_id=state.user_id)
+
+    def _recovered(
+        self, user_id: str, cell: RunningCell, result: "asyncio.Task[Execution]"
+    ) -> None:
+        # It may fail with nobody there to be told.
+        result.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._done.recovered.append(
+            Recovered(user_id, cell.cell_id, cell.note, cell.code, cell.started_at, result)
+        )
+
+
+def sort_cells(
+    cells: Sequence[RunningCell], replay: Replay | None, *, timeout_s: float
+) -> tuple[list[RunningCell], RunningCell | None]:
+    """What has become of cells that were running, by what their kernel says.
+
+    What is written down may be older than what the kernel knows: by a moment, or by as long as the
+    database was away.
+
+    Args:
+        cells: as they were written down, in order.
+        replay: of the kernel; None if it says nothing.
+        timeout_s: the deadline of a cell that nobody knows anything of.
+
+    Returns:
+        The cells whose results are wanted and lost, and the one that runs or whose result is there.
+    """
+    last = cells[-1] if cells else None
+    going = last
+    if replay is not None:
+        going = next((cell for cell in cells if cell.message_id == replay.cell), None)
+        if going is None and last and order_of(last.message_id) > order_of(replay.cell):
+            going = last  # the kernel has yet to begin with it
+        if going is None and replay.cell and replay.reply is None:
+            going = _unknown_cell(replay, timeout_s)
+    # Others were handed on before a next one was sent, but for those that were wanted even then.
+    lost = [cell for cell in cells if cell.wanted and cell is not going]
+    return lost[-_MOST_LOST:], None if going is None else replace(going, wanted=True)
+
+
+def _unknown_cell(replay: Replay, timeout_s: float) -> RunningCell:
+    """A cell that was killed with its service before it was written down."""
+    return RunningCell(
+        cell_id=secrets.token_hex(8),
+        message_id=replay.cell,
+        code=replay.code() or "",
+        timeout_s=timeout_s,
+        clock=Clock(0.0, time.monotonic()),
+    )
+
+
+async def _at_once(result: Execution) -> Execution:
+    return result
