@@ -38,8 +38,8 @@ async def clear_leftovers(settings: Settings, *, tell: Callable[[str], None]) ->
     with DataDirectoryLock(settings.data_dir):
         if await asyncio.to_thread(_may_kernels_live, settings.data_dir):
             tell("A service was killed here, and kernels of it may live on: ending them.")
-            async with local_host(settings, None):
-                pass
+            async with local_host(settings, None) as host:
+                await host.settle(keep=())
         await asyncio.to_thread(_clear_rest, settings.data_dir)
     return True
 

@@ -128,9 +128,9 @@ class AdminServer:
         try:
             peer = Peer.of(writer.get_extra_info("socket"))
             if not peer.may_administer:
-                await _send(writer, encode_refusal(_NOT_YOURS))
+                await _refuse(reader, writer, _NOT_YOURS)
             elif len(self._clients) > _MOST_CLIENTS:
-                await _send(writer, encode_refusal(_TOO_MANY))
+                await _refuse(reader, writer, _TOO_MANY)
             else:
                 await self._converse(reader, writer, peer)
         except (OSError, TimeoutError):
@@ -183,6 +183,21 @@ class AdminServer:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _refuse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sentence: str
+) -> None:
+    """Answer whatever a client asks with a sentence.
+
+    Raises:
+        TimeoutError: it asks nothing, or doesn't read.
+    """
+    # A connection that is closed with something unread may take the answer along.
+    with suppress(ValueError):
+        async with asyncio.timeout(_TAKE_S):
+            await reader.readline()
+    await _send(writer, encode_refusal(sentence))
 
 
 async def _send(writer: asyncio.StreamWriter, line: bytes) -> None:
