@@ -77,6 +77,10 @@ _SHOWN_SOON_S = 60.0
 _GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
 
 
+class _ServerGone(KernelStartFailed):
+    """The fork server ended before it got round to forking."""
+
+
 @dataclass(slots=True)
 class _Fork:
     """A kernel between its fork and its end.
@@ -618,11 +622,19 @@ class LocalKernelHost:
 
     async def _fork(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
         async with self._places:
-            kernel_id = secrets.token_hex(8)
             try:
-                return await self._fork_now(kernel_id, slot, limits, background)
-            finally:
-                self._starting.pop(kernel_id, None)
+                return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+            except _ServerGone as error:
+                log.warning("a kernel is started once more", reason=error.reason)
+                return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+
+    async def _fork_as(
+        self, kernel_id: str, slot: str, limits: Limits, background: bool
+    ) -> HostedKernel:
+        try:
+            return await self._fork_now(kernel_id, slot, limits, background)
+        finally:
+            self._starting.pop(kernel_id, None)
 
     async def _fork_now(
         self, kernel_id: str, slot: str, limits: Limits, background: bool
@@ -740,7 +752,10 @@ class LocalKernelHost:
     ) -> ControlMessage:
         message = await channel.receive()
         if message is None:
-            raise KernelStartFailed(reason=await server.why_ended())
+            reason = await server.why_ended()
+            if event == "confined" and not server.running:
+                raise _ServerGone(reason=reason)
+            raise KernelStartFailed(reason=reason)
         if message.event == "exited":
             status = os.waitstatus_to_exitcode(int(message.content["status"]))
             how = f"exit status {status}" if status >= 0 else f"signal {-status}"
@@ -851,9 +866,9 @@ class LocalKernelHost:
             await self._leave()
             return
         await asyncio.gather(*(self.kill(kernel_id) for kernel_id in list(self._forks)))
+        await end_strays(self._control, but=self._starting)  # that nobody has adopted
         await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await end_strays(self._control)  # that nobody has adopted
         await asyncio.to_thread(_clear_slots, self._confinement.sessions)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)

@@ -71,7 +71,7 @@ class KernelRecord:
                 fitted_ns=_whole(info["fitted_ns"]),
                 limits=_limits(info["limits"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 

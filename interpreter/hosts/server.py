@@ -30,6 +30,7 @@ log = get_logger(__name__)
 
 _START_S = 90.0
 _STOP_S = 5.0
+_LAST_WORDS_S = 1.0
 _ERROR_TAIL_BYTES = 4096
 #: What the sockets of fork servers are called in the control directory, before their id.
 SERVER_PREFIX = "server-"
@@ -258,7 +259,10 @@ class ForkServer:
 
     async def why_ended(self) -> str:
         """What it said last, as the end of a sentence."""
-        if not self._ended.is_set():
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._ended.wait()
+        except TimeoutError:
             return "the fork server refused to fork"
         said = await asyncio.to_thread(self._last_words)
         return said or "the fork server ended without a word"
