@@ -95,12 +95,15 @@ def _start(arguments: Arguments) -> int:
 
 
 @asynccontextmanager
-async def _opened(settings: "Settings") -> "AsyncIterator[Interpreter]":
+async def _opened(
+    settings: "Settings", *, keep_kernels: bool = False
+) -> "AsyncIterator[Interpreter]":
     from interpreter import Interpreter
 
     async with AsyncExitStack() as stack:
         with _refusals_said():
-            service = await stack.enter_async_context(Interpreter.open(settings, on_progress=_say))
+            opening = Interpreter.open(settings, keep_kernels=keep_kernels, on_progress=_say)
+            service = await stack.enter_async_context(opening)
         yield service
 
 
@@ -129,8 +132,9 @@ async def _run_bot(settings: "Settings", bot_settings: "BotSettings") -> int:
 
     try:
         with StopSignals() as signals:
-            async with _opened(settings) as service:
-                await run(bot_settings, service, signals)
+            async with _opened(settings, keep_kernels=True) as service:
+                keeps_cells = settings.orphan_s > 0
+                await run(bot_settings, service, signals, keeps_cells=keeps_cells)
     except CannotConnect as error:
         _say(str(error))
         return _REFUSED

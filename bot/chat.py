@@ -539,11 +539,12 @@ class _Turn:
                 on_output=lambda output: self._told_output(number, output),
                 on_input=self._on_input,
                 on_phase=lambda phase: self._told_phase(number, phase),
+                note=self._cell_note,
             )
         )
         try:
             if not await self._done(cell):
-                self._leave(cell)
+                self._leave(session, cell)
                 await self._end_cell(session, cell)
         finally:
             if (
@@ -554,13 +555,13 @@ class _Turn:
             raise _Stopped if self._control.stopped else _TimeUp
         return cell.result()
 
-    def _leave(self, cell: "asyncio.Task[Execution]") -> None:
+    def _leave(self, session: Session, cell: "asyncio.Task[Execution]") -> None:
         """Let go of a cell that goes on by itself, if that is wanted.
 
         Raises:
             _Left: it is.
         """
-        if self._control.is_left and self._phase in GOES_ON:
+        if self._control.is_left and self._phase in GOES_ON and session.keep_result():
             self._is_left = True
             # Its session holds it, and nobody asks any more how it ends.
             cell.add_done_callback(lambda task: task.cancelled() or task.exception())

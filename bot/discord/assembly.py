@@ -14,6 +14,7 @@ from bot.discord.delivery import Delivery
 from bot.discord.inputs import Inputs
 from bot.discord.metrics import Metrics
 from bot.discord.past_turns import PastTurns
+from bot.discord.recovery import Recovery
 from bot.discord.reruns import Reruns
 from bot.discord.run import TEMPO, Assemble, RunningTurns, Tempo, run_bot
 from bot.discord.signals import StopSignals
@@ -36,7 +37,12 @@ __all__ = ["run"]
 
 
 async def run(
-    settings: BotSettings, service: Interpreter, signals: StopSignals, *, tempo: Tempo = TEMPO
+    settings: BotSettings,
+    service: Interpreter,
+    signals: StopSignals,
+    *,
+    keeps_cells: bool = False,
+    tempo: Tempo = TEMPO,
 ) -> None:
     """Run the bot until it is told to stop.
 
@@ -44,6 +50,7 @@ async def run(
         settings: the bot's; with a token.
         service: kernels, files, records.
         signals: by which it is told.
+        keeps_cells: whether the service leaves cells that run to a later run of the program.
         tempo: how long to wait between tries.
 
     Raises:
@@ -58,7 +65,7 @@ async def run(
         await run_bot(
             settings,
             service,
-            assembling(settings, service, model),
+            assembling(settings, service, model, keeps_cells=keeps_cells),
             stop=signals.told,
             tempo=tempo,
             contexts=CONTEXTS,
@@ -66,13 +73,20 @@ async def run(
         )
 
 
-def assembling(settings: BotSettings, service: Interpreter, model: ChatModel | None) -> Assemble:
+def assembling(
+    settings: BotSettings,
+    service: Interpreter,
+    model: ChatModel | None,
+    *,
+    keeps_cells: bool = False,
+) -> Assemble:
     """What puts together everything that answers people.
 
     Args:
         settings: the bot's.
         service: kernels, files, records.
         model: who answers questions; None if nobody does.
+        keeps_cells: see :func:`run`.
     """
 
     async def assemble(
@@ -106,6 +120,7 @@ def assembling(settings: BotSettings, service: Interpreter, model: ChatModel | N
             inputs=inputs,
             delivery=delivery,
             metrics=metrics,
+            keeps_cells=keeps_cells,
         )
         async with opened as turns:
             bot = Bot(
@@ -130,6 +145,15 @@ def assembling(settings: BotSettings, service: Interpreter, model: ChatModel | N
             turn_buttons.register(bot)
             commands.register(client, bot)
             bot.buttons.register(client)
-            yield turns
+            recovering = Recovery.open(
+                service,
+                turns=turns,
+                delivery=delivery,
+                conversations=conversations,
+                past=past,
+                metrics=metrics,
+            )
+            async with recovering:
+                yield turns
 
     return assemble

@@ -75,13 +75,15 @@ async def run_own_code(
             on_phase=on_phase,
             on_output=lambda output: progress.on_event(CellOutput(1, output)),
             on_input=on_input,
+            note=cell_note,
         )
     )
     stopped = asyncio.create_task(control.wait())
     ending: tuple[asyncio.Task[Any], ...] = (cell, stopped)
     try:
         await asyncio.wait({cell, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not cell.done() and control.is_left and phases[-1] in GOES_ON:
+        is_running = not cell.done() and phases[-1] in GOES_ON
+        if control.is_left and is_running and session.keep_result():
             # Its session holds it, and nobody asks any more how it ends.
             cell.add_done_callback(lambda task: task.cancelled() or task.exception())
             ending = (stopped,)

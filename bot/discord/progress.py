@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from bot import turn_events as events
-from bot.discord.delivery import Delivery, DeliveryFailed, Destination, SentMessage
+from bot.discord.delivery import (
+    Delivery,
+    DeliveryFailed,
+    DeliveryLate,
+    Destination,
+    SentMessage,
+)
 from bot.messages import code_block, discord_markdown, plain_sentence, split_markdown
 from bot.messages.lengths import last, length, shortened
 from bot.outgoing import MESSAGE_CHARS, Button, OutgoingMessage
@@ -165,6 +171,8 @@ class Progress:
         self._state = ProgressState()
         self._changed = asyncio.Event()
         self._shown = ""
+        #: Whether what is shown is older than it ought to be, because Discord was away.
+        self._missed = False
         self._task: asyncio.Task[None] | None = None
         self._late: asyncio.Future[None] | None = None
         self._first = first
@@ -220,7 +228,7 @@ class Progress:
             await self._show()
             while True:
                 if not self._changed.is_set():
-                    timeout = self._tick_s if self._state.ticks else None
+                    timeout = self._tick_s if self._state.ticks or self._missed else None
                     try:
                         async with asyncio.timeout(timeout):
                             await self._changed.wait()
@@ -260,5 +268,6 @@ class Progress:
                 self.sent = await self._delivery.edit(self.sent, message, patient=False)
         except DeliveryFailed as error:
             log.info("progress not shown", reason=type(error).__name__)
+            self._missed = isinstance(error, DeliveryLate)
         else:
-            self._shown = text
+            self._shown, self._missed = text, False

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,6 +117,7 @@ class FakeSession:
         self.running = asyncio.Event()
         self.stopped = asyncio.Event()
         self.on_execute: Callable[[], object] = lambda: None
+        self.on_interrupt: Callable[[], object] = lambda: None
         self.completions = Completion((), 0, 0)
         self.named: tuple[Variable, ...] = ()
         self.refusal: InterpreterError | None = None
@@ -124,6 +125,8 @@ class FakeSession:
         self.free = asyncio.Event()
         self.installs: dict[str, tuple[str, ...]] = {}
         self.cancelled: list[str] = []
+        self.notes: list[Mapping[str, str] | None] = []
+        self.kept = 0
         self.live = True
         self.described: list[str] = []
         self._scripts: dict[str, Execution] = {}
@@ -179,7 +182,9 @@ class FakeSession:
         on_output: OnOutput | None = None,
         on_input: OnInput | None = None,
         on_phase: OnPhase | None = None,
+        note: Mapping[str, str] | None = None,
     ) -> Execution:
+        self.notes.append(note)
         if self.refusal:
             raise self.refusal
         tell = telling(on_phase)
@@ -211,8 +216,13 @@ class FakeSession:
             self.answers.append(await on_input(*self._questions[code]))
         return replace(execution, count=self._count)
 
+    def keep_result(self) -> bool:
+        self.kept += 1
+        return True
+
     async def interrupt(self) -> bool:
         self.interrupts += 1
+        self.on_interrupt()
         if "interrupted" in self._endless.values():
             self.stopped.set()
         return True

@@ -580,7 +580,7 @@ async def test_a_turn_that_is_left_lets_its_cell_run_on(talk: Talk) -> None:
     await talk.session.running.wait()
     talk.control.leave()
     turn = await asking
-    assert (turn.status, talk.session.interrupts) == ("left", 0)
+    assert (turn.status, talk.session.interrupts, talk.session.kept) == ("left", 0, 1)
     assert talk.session.cancelled == []
     well_formed(turn.exchange)
     talk.session.stopped.set()

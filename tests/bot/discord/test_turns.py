@@ -497,6 +497,7 @@ async def test_a_cell_that_runs_on_is_left_to_the_next_run_of_the_program(lab: L
     assert (session.interrupts, session.cancelled) == (0, [])
     [promise] = await lab.records.list("outbox")
     assert promise.key == turn.turn_id
+    assert (session.notes, session.kept) == ([{"turn": turn.turn_id}], 1)
     assert promise.value["promise"]["question"] == "loop()"
     assert promise.value["replacing"]["message_id"] == message.id
     session.stopped.set()
