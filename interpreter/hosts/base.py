@@ -110,6 +110,9 @@ class KernelHost(Protocol):
     async def close_slot(self, slot: str) -> None:
         """Remove a sandbox directory with all that is in it. Its kernel must have ended."""
 
+    async def has_slot(self, slot: str) -> bool:
+        """Whether a sandbox directory is there."""
+
     async def start(
         self, slot: str | None, *, memory_bytes: int | None = None, background: bool = False
     ) -> HostedKernel:
@@ -172,6 +175,9 @@ class KernelHost(Protocol):
 
     async def remove_file(self, slot: str, file_id: str) -> None:
         """Take a file away from /files."""
+
+    async def shown_files(self, slot: str) -> Collection[str]:
+        """The ids of the files that are under /files."""
 
     def core_packages(self) -> Mapping[str, str]:
         """What all kernels have, by canonical name: the version."""

@@ -47,6 +47,7 @@ from interpreter.hosts.record import KernelRecord
 from interpreter.hosts.server import SERVER_PREFIX, ForkServer
 from interpreter.hosts.servers import ForkServers, end_earlier_servers
 from interpreter.hosts.short_path import ShortPath
+from interpreter.hosts.startup import kept_startup
 from interpreter.hosts.strays import end_strays
 from interpreter.hosts.users import UserIds
 from interpreter.hosts.watch import Notes, Watched, Watcher
@@ -250,33 +251,34 @@ class LocalKernelHost:
         sessions, packages = data_dir / "sessions", data_dir / "packages"
         _allow_many_files()
         own_user = os.geteuid() == 0
-        try:
-            control = ControlDirectory(data_dir / "control")
-            if not reattach:
-                await end_strays(control)
-                await end_earlier_servers(control)
-            memory = control.path / _GROUPS_FILE
-            groups = await asyncio.to_thread(open_control_groups, memory, again=reattach)
-            await asyncio.to_thread(_make_passable, sessions)
-            if not reattach:
-                await asyncio.to_thread(_clear_slots, sessions)
-            await asyncio.to_thread(_make_passable, packages, packages / "layers")
-            around = Surroundings(
-                environment=environment,
-                startup=Path(kernel_startup.__file__).parent,
-                sessions=sessions,
-                layers=packages / "layers",
-                invented=data_dir / "etc",
-                kernel_uid=kernel_uid if own_user else None,
-                counted=groups is not None,
-            )
-            confinement = await choose_confinement(sandbox, around)
-        except OSError as error:
-            where = Path(error.filename or sessions).name
-            reason = f"{where}: {error.strerror or error}"
-            raise DataDirectoryUnusable(data_dir, reason) from error
         async with AsyncExitStack() as stack:
-            stack.enter_context(environment.hold())
+            try:
+                control = ControlDirectory(data_dir / "control")
+                if not reattach:
+                    await end_strays(control)
+                    await end_earlier_servers(control)
+                await asyncio.to_thread(_make_passable, sessions, packages, packages / "layers")
+                if not reattach:
+                    await asyncio.to_thread(_clear_slots, sessions)
+                memory = control.path / _GROUPS_FILE
+                groups = await asyncio.to_thread(open_control_groups, memory, again=reattach)
+                stack.enter_context(environment.hold())
+                package = Path(kernel_startup.__file__).parent
+                keeping = kept_startup(package, environment.path.parent / "startup")
+                around = Surroundings(
+                    environment=environment,
+                    startup=await asyncio.to_thread(stack.enter_context, keeping),
+                    sessions=sessions,
+                    layers=packages / "layers",
+                    invented=data_dir / "etc",
+                    kernel_uid=kernel_uid if own_user else None,
+                    counted=groups is not None,
+                )
+                confinement = await choose_confinement(sandbox, around)
+            except OSError as error:
+                where = Path(error.filename or sessions).name
+                reason = f"{where}: {error.strerror or error}"
+                raise DataDirectoryUnusable(data_dir, reason) from error
             socket_root = stack.enter_context(ShortPath(sessions))
             installer = None
             if index is not None:
@@ -337,8 +339,12 @@ class LocalKernelHost:
         limits = self.limits
         if memory_bytes is not None:
             limits = replace(limits, memory_bytes=memory_bytes)
-        if slot is None:
-            return await self._fork_newcomer(limits, background)
+        async with self._places:
+            if slot is None:
+                return await self._fork_newcomer(limits, background)
+            return await self._fork_again(slot, limits, background)
+
+    async def _fork_again(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
         await self._trimmed(slot)
         await self._renewed(slot)  # by an earlier start that was given up
         renewal = asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
@@ -517,6 +523,10 @@ class LocalKernelHost:
         if self._users is not None and owner is not None:
             self._users.give_back(owner)
 
+    async def has_slot(self, slot: str) -> bool:
+        """See :meth:`KernelHost.has_slot`."""
+        return await asyncio.to_thread(self._path(slot).is_dir)
+
     async def put_file(self, slot: str, file: StoredFile) -> None:
         """See :meth:`KernelHost.put_file`."""
         await asyncio.to_thread(slots.put_file, self._path(slot), file)
@@ -533,6 +543,10 @@ class LocalKernelHost:
     async def give_snapshot(self, slot: str, snapshot: Path | None) -> None:
         """See :meth:`KernelHost.give_snapshot`."""
         await asyncio.to_thread(slots.give_snapshot, self._path(slot), snapshot)
+
+    async def shown_files(self, slot: str) -> Collection[str]:
+        """See :meth:`KernelHost.shown_files`."""
+        return await asyncio.to_thread(slots.shown_files, self._path(slot))
 
     # -- packages --------------------------------------------------------------------------------
 
@@ -621,12 +635,11 @@ class LocalKernelHost:
     # -- forking ---------------------------------------------------------------------------------
 
     async def _fork(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
-        async with self._places:
-            try:
-                return await self._fork_as(secrets.token_hex(8), slot, limits, background)
-            except _ServerGone as error:
-                log.warning("a kernel is started once more", reason=error.reason)
-                return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+        try:
+            return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+        except _ServerGone as error:
+            log.warning("a kernel is started once more", reason=error.reason)
+            return await self._fork_as(secrets.token_hex(8), slot, limits, background)
 
     async def _fork_as(
         self, kernel_id: str, slot: str, limits: Limits, background: bool
@@ -787,6 +800,10 @@ class LocalKernelHost:
                 status = int(message.content["status"])
                 fork.channel.finish()  # heard
         self._kill_init(fork)
+        with suppress(TimeoutError):
+            # Its descriptors are closed before the processes below it end.
+            async with asyncio.timeout(_KILL_S):
+                await fork.init.ended()
         cause = self._cause(fork, status)
         if cause.cause in ("room", "files", "disk"):
             self._trims[fork.slot] = self._spawn(self._trim(fork))

@@ -35,19 +35,19 @@ _ERROR_TAIL_BYTES = 4096
 #: What the sockets of fork servers are called in the control directory, before their id.
 SERVER_PREFIX = "server-"
 
-# Becomes the fork server, as nobody's child: a process that has to outlive the service must not be
-# ended by what the service's libraries do to their children. It notes which process that is.
+# Starts the fork server as nobody's child: what is to outlive the service must not be ended by what
+# the service's libraries do to their children. It notes which process that is.
 _LAUNCHER = """
 import json, os, sys
 record, boot, *command = sys.argv[1:]
-if os.fork():
-    os._exit(0)
-os.setsid()
-with open("/proc/self/stat") as stat:
+pid = os.fork()
+if not pid:
+    os.setsid()
+    os.execve(command[0], command, dict(os.environ))
+with open(f"/proc/{pid}/stat") as stat:
     started = int(stat.read().rpartition(")")[2].split()[19])
 descriptor = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-os.write(descriptor, json.dumps({"pid": os.getpid(), "started": started, "boot": boot}).encode())
-os.execve(command[0], command, dict(os.environ))
+os.write(descriptor, json.dumps({"pid": pid, "started": started, "boot": boot}).encode())
 """
 
 
@@ -296,11 +296,12 @@ class ForkServer:
     async def stop(self) -> None:
         """End it, and with it all of its kernels that have not ended."""
         self._channel.finish()  # it leaves when it hears that
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_S):
-                await self._ended.wait()
-                await self._gone()
-        if not self._processes:  # it has never said who it is
+        if self._first.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_S):
+                    await self._ended.wait()
+                    await self._gone()
+        if not self._processes:  # it has never said who it is, and may be busy importing
             self._hold_launched()
         for process in self._processes:
             process.kill()

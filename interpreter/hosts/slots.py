@@ -159,6 +159,14 @@ def remove_file(slot: Path, file_id: str) -> None:
     shutil.rmtree(slot / "files" / file_id, ignore_errors=True)
 
 
+def shown_files(slot: Path) -> list[str]:
+    """The ids of the files that :func:`put_file` has shown."""
+    try:
+        return os.listdir(slot / "files")
+    except OSError:
+        return []
+
+
 def show_layer(slot: Path, target: str | None) -> None:
     """Have ``packages/current`` lead to a layer, from one moment to the next; None for nowhere.
 

@@ -64,8 +64,9 @@ class Unwrapped:
 
     @property
     def _import_path(self) -> Path:
-        # The package's own directory holds the service's code, too.
-        return self.invented / "path"
+        # The package's own directory may hold the service's code, too. Kernels of an earlier
+        # service may have another copy of it.
+        return self.invented / "path" / self.startup.parent.name
 
     @property
     def _python(self) -> str:
@@ -110,9 +111,11 @@ class Unwrapped:
         Raises:
             OSError: they can't be made.
         """
-        for directory in (self.invented, self._import_path, self.invented / "home"):
+        path = self._import_path
+        for directory in (self.invented, path.parent, path, self.invented / "home"):
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(0o755)
-        link = self._import_path / "kernel_startup"
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.startup)
+        link = path / "kernel_startup"
+        if not link.is_symlink() or link.readlink() != self.startup:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.startup)
