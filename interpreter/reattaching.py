@@ -142,7 +142,9 @@ class Reattaching:
     async def _go_on(self, state: SessionState, kernel: Kernel | None) -> None:
         replay = None if kernel is None else await kernel.recall(timeout_s=_RECALL_S)
         had_kernel = state.kernel is not None
-        lost, running = sort_cells(state.running, replay, timeout_s=self._cell_timeout_s)
+        lost, running = sort_cells(
+            state.running, replay, identity=state.identity, timeout_s=self._cell_timeout_s
+        )
         kept = [*lost, *filter(None, [running])]
         gone = None
         if kernel is None:
@@ -157,7 +159,9 @@ class Reattaching:
         session = self._make_session(state.user_id)
         self._done.sessions.append(session)
         if kernel is None:
-            state = replace(state, kernel=None, identity=None)
+            there = state.slot is not None and await self._host.has_slot(state.slot)
+            slot = state.slot if there else None  # all was stopped, or the disk is another
+            state = replace(state, kernel=None, identity=None, slot=slot)
         session.take_over(replace(state, running=tuple(kept)), kernel, gone)
         for cell in lost:
             result = endings.lost_result(cell.code, gone)
@@ -182,7 +186,11 @@ class Reattaching:
 
 
 def sort_cells(
-    cells: Sequence[RunningCell], replay: Replay | None, *, timeout_s: float
+    cells: Sequence[RunningCell],
+    replay: Replay | None,
+    *,
+    identity: str | None,
+    timeout_s: float,
 ) -> tuple[list[RunningCell], RunningCell | None]:
     """What has become of cells that were running, by what their kernel says.
 
@@ -192,15 +200,17 @@ def sort_cells(
     Args:
         cells: as they were written down, in order.
         replay: of the kernel; None if it says nothing.
+        identity: of the connection to the kernel: what was sent over it begins with that.
         timeout_s: the deadline of a cell that nobody knows anything of.
 
     Returns:
         The cells whose results are wanted and lost, and the one that runs or whose result is there.
     """
-    last = cells[-1] if cells else None
+    own = [cell for cell in cells if cell.message_id.startswith(f"{identity}_")]
+    last = own[-1] if own else None
     going = last
     if replay is not None:
-        going = next((cell for cell in cells if cell.message_id == replay.cell), None)
+        going = next((cell for cell in own if cell.message_id == replay.cell), None)
         if going is None and last and order_of(last.message_id) > order_of(replay.cell):
             going = last  # the kernel has yet to begin with it
         if going is None and replay.cell and replay.reply is None:

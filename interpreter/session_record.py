@@ -24,6 +24,7 @@ class SessionRecord:
         self._store = store
         self._host = host
         self._running: str | None = None
+        self._has_files = False
         self._closed = False
 
     def take_over(self, state: SessionState) -> None:
@@ -84,17 +85,26 @@ class SessionRecord:
         self._put(0.0)
         return True
 
-    def collected(self, taken_ns: int) -> None:
-        """Note that all files were handed out that were there at a time; with the cell's end."""
+    def collected(self, taken_ns: int, *, found: bool) -> None:
+        """Note that all files were handed out that were there at a time; with the cell's end.
+
+        Args:
+            taken_ns: that time, by the host's clock.
+            found: whether there were any: they are not to be handed out again.
+        """
         self.state = replace(self.state, collected_ns=taken_ns)
+        self._has_files = found
 
     def over(self, cell_id: str, **changes: Any) -> None:
         """Note the end of a cell. A later service knows nothing of it, unless it is wanted."""
         running = tuple(c for c in self.state.running if c.cell_id != cell_id or c.wanted)
         self.state = replace(self.state, running=running, **changes)
         self._running = None
-        if self._store is not None and not self._closed:
+        if self._has_files:
+            self._put(0.0)
+        elif self._store is not None and not self._closed:
             self._store.put_over(self.state)
+        self._has_files = False
 
     async def acknowledged(self, cell_id: str) -> None:
         """Forget a cell whose result is safe, before anything else.

@@ -143,6 +143,7 @@ class Session:
         self._left = False
         self._discarded = False
         self._unshown = False
+        self._shown_before = False
         self._memory_bytes: int | None = None
         self._last_error: str | None = None
         self._patience = Patience(0)
@@ -467,7 +468,7 @@ class Session:
         self._cells, self._memory_bytes = state.cells, state.memory_bytes
         self._last_error, self.last_active_at = state.last_error, state.last_active_at
         self._state_gone = gone or state.state_gone
-        self._unshown = True
+        self._unshown = self._shown_before = True
         self._unchanged_ns = state.collected_ns
         self._record.take_over(replace(state, state_gone=self._state_gone))
 
@@ -872,7 +873,7 @@ class Session:
             kept = {p: f for p, f in after.files.items() if p not in collection.postponed}
             self._working = replace(after, files=kept)
         if not collection.postponed:
-            self._record.collected(after.taken_ns)
+            self._record.collected(after.taken_ns, found=bool(changed))
         if was_complete and not after.complete:  # said once, not with every cell from now on
             rest = SkippedArtifact("further files", "there are too many to look at, or too deep")
             collection = replace(collection, skipped=(*collection.skipped, rest))
@@ -1020,6 +1021,10 @@ class Session:
     async def _show_belongings(self, slot: str) -> None:
         """Show a new slot the user's files and packages. Needs the life lock."""
         owned = await self._patience.have(lambda: self._belongings.of(self.user_id))
+        if self._shown_before:  # nobody saw to it that what has expired since is gone
+            for file_id in {*await self._host.shown_files(slot)} - {f.file_id for f in owned.files}:
+                await self._host.remove_file(slot, file_id)
+            self._shown_before = False
         for file in owned.files:
             self.file_changed(FileEvent("saved", file), is_new=False)
         self._unshown = False
