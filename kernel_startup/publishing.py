@@ -9,7 +9,7 @@ sent before it, without anybody waiting.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from functools import partial
 from operator import call
@@ -56,6 +56,7 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
         self._pipe_flag = has_pipe
         self._lock = threading.RLock()
         self._waiting: deque[Sequence[bytes]] = deque()
+        self._rest: Iterator[Callable[[], object]] | None = None
         self._sending = False
         # Of the C class. The method above it is Python, between whose lines a signal can come.
         self._send_frame = super(zmq.Socket, socket).send  # type: ignore[misc]  # socket is Any
@@ -93,8 +94,8 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
                 return  # an object's end came in the midst of a message; that one goes on
             self._sending = True
             try:
-                while self._waiting:
-                    self._send_next(self._waiting[0])
+                while self._waiting or self._rest is not None:
+                    self._send_next()
             finally:
                 self._sending = False
             self._greet()  # sending takes note of subscribers, and then nobody else is told
@@ -106,20 +107,27 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
             self.send_multipart(frames)
             return found
 
-    def _send_next(self, frames: Sequence[bytes]) -> None:
-        """Send the first of those that wait.
+    def _send_next(self) -> None:
+        """Send the first of those that wait, or the rest of it.
 
-        An interrupt may raise in any line of Python here. Half a message would garble all that
-        follow; so its frames, and that it has been sent, are one step.
+        An interrupt may raise in any line of Python here, and after any frame: libzmq's binding
+        looks for signals then. Half a message would garble all that follow. So what is left of it
+        goes on from there, now or before the next one; and that a frame has been sent, or that the
+        message is through, never has to be noted by a line of its own.
         """
-        if self.on_message is not None:
-            self.on_message(frames)
-        *first, last = frames
-        steps: list[Callable[[], object]] = [
-            partial(self._send_frame, frame, _MORE) for frame in first
-        ]
-        steps += [partial(self._send_frame, last, _LAST), self._waiting.popleft]
-        deque(map(call, steps), maxlen=0)
+        if self._rest is None:
+            frames = self._waiting[0]
+            if self.on_message is not None:
+                self.on_message(frames)
+            *first, last = frames
+            steps: list[Callable[[], object]] = [
+                partial(self._send_frame, frame, _MORE) for frame in first
+            ]
+            steps.append(partial(self._send_frame, last, _LAST))
+            steps.append(self._waiting.popleft)
+            steps.append(partial(setattr, self, "_rest", None))
+            self._rest = iter(steps)
+        deque(map(call, self._rest), maxlen=0)
 
     def _greet(self) -> None:
         """Welcome those that have subscribed."""
