@@ -7,6 +7,7 @@ file, so that its memory is shared and a new kernel doesn't pay for it. What is 
 """
 
 import gc
+import importlib
 import logging
 import os
 import random
@@ -98,6 +99,10 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
         if shell.ipython_dir != ipython_dir:
             shell.ipython_dir = self.ipython_dir = ipython_dir
         location = os.path.join(ipython_dir, "profile_default")
+        os.makedirs(location, exist_ok=True)
+        if location == self.profile_dir.location:  # the same, but in another home
+            self.profile_dir.check_dirs()
+            return
         self.profile_dir = ProfileDir(location=location, parent=self)
         shell.profile_dir = self.kernel.profile_dir = self.profile_dir
 
@@ -149,6 +154,8 @@ def prepare() -> CellKernelApp:
     # No handler takes less, and yet each message would be made a record of.
     app.log.setLevel(logging.WARNING)
     prelude.install(app.kernel.shell)
+    app.kernel.shell.load_pip_magics()
+    importlib.import_module("tornado.platform.asyncio")  # what a loop is made of, in the child
     return app
 
 

@@ -27,6 +27,7 @@ from kernel_startup.sandboxes import Places
 from kernel_startup.shell import CellShell
 from kernel_startup.snapshot import Bounds, SnapshotUnreadable, restore, room_left, save
 from kernel_startup.streams import CellStream, end_cell
+from kernel_startup.tidying import Tidying
 from kernel_startup.variables import summarise
 from kernel_startup.warm_up import warm_up
 
@@ -56,6 +57,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
     def __init__(self, **options: Any) -> None:
         """Take the arguments of ipykernel's kernel."""
         self._interrupts = Interrupts()
+        self._tidying = Tidying()
         self._cells = 0
         self._answering: set[asyncio.Task[None]] = set()
         self.replay = Replay(lambda parts: self.session.sign(parts))
@@ -87,12 +89,14 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
     async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Handle a cell from here on; an interrupt now is one of this cell."""
         self._interrupts.expect_cell()
+        self._tidying.put_off()
         try:
             with self.installer.cell(ident, parent), self.replay.cell(parent):
                 await super().execute_request(stream, ident, parent)
         finally:
             self._cells += 1
             self._interrupts.ignore()
+            self._tidying.plan()
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
         """Run a cell, then send what is kept of its output."""

@@ -112,6 +112,11 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
             self._known = transformed_cell, awaits
         return awaits
 
+    def load_pip_magics(self) -> None:
+        """Import what :meth:`use_pip` takes the place of."""
+        for name in _MAGICS:
+            self.find_line_magic(name)
+
     def use_pip(self, pip: PipCommands) -> None:
         """Have ``pip`` answer such commands, in whatever way cells give them."""
         self.pip = pip
