@@ -128,6 +128,8 @@ async def test_a_cell_outlives_the_bot_and_its_result_comes_once(place: Place) -
     await place.start()
     await channel.wait_for(lambda m: "the code goes on" in m.content, timeout_s=20)
     assert "the code goes on" in progress.content
+    status = await place.anna.slash(channel, "kernel status")
+    await status.wait_for_message(lambda m: "running a cell" in m.content)
     await place.discord.until(
         lambda: "I was restarted before this was done" in story.content, timeout_s=20
     )
@@ -149,5 +151,5 @@ async def test_a_cell_outlives_the_bot_and_its_result_comes_once(place: Place) -
     await channel.wait_for(lambda m: "It is 42." in m.content, timeout_s=30)
     assert "\n42\n" in openai.last.last_result
     assert "and done" in openai.last.text, "the model knows what ran meanwhile"
-    assert len(channel.by_bot) == 3, channel.transcript()
+    assert len(channel.by_bot) == 4, channel.transcript()  # with the status
     assert not any("Stop" in message.buttons for message in channel.by_bot)

@@ -27,6 +27,7 @@ async def start(discord: DiscordDouble, tmp_path: Path, **environment: str) -> P
             "KERNEL_ENV_DIR": str(Settings(data_dir=tmp_path).kernel_env_dir),
             "MONGODB_URI": os.environ.get("TEST_MONGODB_URI", ""),
             "WARM_KERNELS": "0",
+            "KERNEL_ORPHAN_MINUTES": "0",  # nothing is to stay when the tests are over
             "HEALTH_PORT": "0",
             "DISCORD_TOKEN": discord.token,
             "DISCORD_API_URL": discord.api_url,
