@@ -202,8 +202,8 @@ class Interpreter:
                 for chore in chores:
                     chore.cancel()
                 files.unsubscribe(service._file_changed)
-                leaves_kernels = keep_kernels and not service._is_stopped
-                await (service._leave() if leaves_kernels else service._close())
+                leaves = keep_kernels or service._is_stopped
+                await (service._leave() if leaves else service._close())
 
     @property
     def reattached(self) -> int:
@@ -452,11 +452,14 @@ class Interpreter:
         self._reattached = await reattaching.run()
 
     async def _leave(self) -> None:
-        """End, but leave kernels and the cells they run to a later service."""
+        """End, but leave sessions to a later service: kernels and the cells they run, or, if all
+        was stopped, their saved variables.
+        """
         self._closed = True
         await asyncio.gather(*self._deletions.values(), return_exceptions=True)
         await self._save_all()
-        self._host.detach()
+        if not self._is_stopped:
+            self._host.detach()
         leaving = [session.leave() for session in self._sessions.values()]
         for failure in await asyncio.gather(*leaving, return_exceptions=True):
             if isinstance(failure, BaseException):
@@ -469,8 +472,6 @@ class Interpreter:
 
     async def _close(self) -> None:
         self._closed = True
-        if self._is_stopped:  # users will be back
-            await self._save_all()
         await self._belongings.close()
         await asyncio.gather(*self._deletions.values(), return_exceptions=True)
         closing = [session.close() for session in self._sessions.values()]

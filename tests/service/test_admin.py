@@ -264,11 +264,13 @@ async def test_an_admins_own_cell_can_be_interrupted(
     done = await ask(service, Request("attach", session.user_id))
     async with jupyter(done["connection_file"]) as client:
         inside = asyncio.Event()
-        cell = asyncio.create_task(
-            client.execute_interactive(
-                f"print('in', flush=True)\n{BUSY}", timeout=30, output_hook=lambda _: inside.set()
-            )
-        )
+
+        def take(message: dict[str, Any]) -> None:
+            if message["header"]["msg_type"] == "stream":
+                inside.set()
+
+        code = f"print('in', flush=True)\n{BUSY}"
+        cell = asyncio.create_task(client.execute_interactive(code, timeout=30, output_hook=take))
         await inside.wait()
         await ask(service, Request("interrupt", session.user_id))
         assert (await cell)["content"]["ename"] == "KeyboardInterrupt"
