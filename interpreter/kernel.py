@@ -674,7 +674,8 @@ class Kernel:
             reply = await self._request_reply(message, timeout_s=None, control=True)
             await self._mark_seen.wait()
             buffers = [bytes(buffer) for buffer in reply.get("buffers", ())]
-            self._replayed.set_result(Replay.from_reply(reply, buffers))
+            # There may be much of it, and others are to be heard meanwhile.
+            self._replayed.set_result(await asyncio.to_thread(Replay.from_reply, reply, buffers))
 
     def _await_mark(self, message: Message) -> None:
         """Leave out what is in the replay as well: all up to the mark that was asked for."""

@@ -115,15 +115,18 @@ class NotebookLog:
     Args:
         max_cells: How many cells are kept.
         max_bytes: Size of all code and outputs together.
+        cells_left_out: How many cells came before and are not known here.
     """
 
-    def __init__(self, *, max_cells: int = 500, max_bytes: int = 64 * 2**20) -> None:
+    def __init__(
+        self, *, max_cells: int = 500, max_bytes: int = 64 * 2**20, cells_left_out: int = 0
+    ) -> None:
         self._max_cells = max_cells
         self._max_bytes = max_bytes
         self._records: list[CellRecord] = []
         self._code_bytes: list[int] = []
         self._output_bytes: list[int] = []
-        self._cells_left_out = 0
+        self._cells_left_out = cells_left_out
 
     def add(self, record: CellRecord) -> None:
         """Add the cell that was just executed.

@@ -14,8 +14,8 @@ from typing import Any
 #: Kernels keep 8 MiB, and a little more.
 _MOST_BYTES = 10 << 20
 #: Of one replay; small ones are put together by the kernel.
-_MOST_MESSAGES = 100_000
-_MOST_FRAMES = 16
+_MOST_MESSAGES = 20_000
+_MOST_FRAMES = 8
 _MOST_ID_CHARS = 200
 #: Among how many first messages the cell itself is looked for, and how long it may be.
 _EARLY, _HEADER_BYTES, _MOST_CODE_BYTES = 10, 1 << 16, 256 << 10
