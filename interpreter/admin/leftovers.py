@@ -12,7 +12,7 @@ from interpreter.admin.attachments import DIRECTORY_PREFIX, clear_attachments
 from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.embedded_server import end_leftover_server
-from interpreter.service import local_host
+from interpreter.hosts.leftovers import end_leftovers
 from interpreter.settings import Settings
 
 
@@ -31,15 +31,14 @@ async def clear_leftovers(settings: Settings, *, tell: Callable[[str], None]) ->
     Raises:
         DataDirectoryInUse: a service is running there.
         DataDirectoryUnusable: the directory is another account's.
-        HostError: what is left of the kernels could not be ended.
+        OSError: what is left of the kernels belongs to somebody else.
     """
     if not await asyncio.to_thread(_is_anything_left, settings.data_dir):
         return False
     with DataDirectoryLock(settings.data_dir):
         if await asyncio.to_thread(_may_kernels_live, settings.data_dir):
             tell("A service was killed here, and kernels of it may live on: ending them.")
-            async with local_host(settings, None) as host:
-                await host.settle(keep=())
+            await end_leftovers(settings.data_dir)
         await asyncio.to_thread(_clear_rest, settings.data_dir)
     return True
 

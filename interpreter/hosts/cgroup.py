@@ -97,11 +97,11 @@ def open_control_groups(memory: Path | None = None, *, again: bool = False) -> C
         again: go on with those that are remembered; else they are removed, and all in them ends.
     """
     own = _own_groups()
-    kept = {} if memory is None else _recall(memory)
-    if kept and not again:
-        for directory in set(kept.values()):
-            _remove_own(directory)
-        kept = {}
+    kept = {}
+    if memory is not None:
+        if not again:
+            remove_remembered_groups(memory)
+        kept = _recall(memory)
     for kind in (_GroupsV2, _GroupsV1):
         try:
             groups = kind(own, kept)
@@ -112,6 +112,13 @@ def open_control_groups(memory: Path | None = None, *, again: bool = False) -> C
             _remember(memory, groups)
         return groups
     return None
+
+
+def remove_remembered_groups(memory: Path) -> None:
+    """Remove the groups that a file remembers, with all that is in them, and the file."""
+    for directory in set(_recall(memory).values()):
+        _remove_own(directory)
+    memory.unlink(missing_ok=True)
 
 
 def _remember(memory: Path, groups: ControlGroups) -> None:

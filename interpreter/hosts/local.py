@@ -43,9 +43,10 @@ from interpreter.hosts.installing import (
     Locked,
     PackageInstaller,
 )
+from interpreter.hosts.leftovers import GROUPS_FILE, clear_slots, end_leftovers
 from interpreter.hosts.record import KernelRecord
 from interpreter.hosts.server import SERVER_PREFIX, ForkServer
-from interpreter.hosts.servers import ForkServers, end_earlier_servers
+from interpreter.hosts.servers import ForkServers
 from interpreter.hosts.short_path import ShortPath
 from interpreter.hosts.startup import kept_startup
 from interpreter.hosts.strays import end_strays
@@ -70,8 +71,6 @@ _FORKS_AT_ONCE = 4
 _BACKGROUND_NICE, _USUAL_NICE = 15, 5
 #: Of so many kernels that have ended it is remembered how.
 _EXITS = 1000
-#: What remembers the control groups for the next service.
-_GROUPS_FILE = "groups.json"
 _MOST_FILES = 65_536
 #: A layer that was asked for is shown to a kernel within this time, if ever.
 _SHOWN_SOON_S = 60.0
@@ -255,12 +254,9 @@ class LocalKernelHost:
             try:
                 control = ControlDirectory(data_dir / "control")
                 if not reattach:
-                    await end_strays(control)
-                    await end_earlier_servers(control)
+                    await end_leftovers(data_dir)
                 await asyncio.to_thread(_make_passable, sessions, packages, packages / "layers")
-                if not reattach:
-                    await asyncio.to_thread(_clear_slots, sessions)
-                memory = control.path / _GROUPS_FILE
+                memory = control.path / GROUPS_FILE
                 groups = await asyncio.to_thread(open_control_groups, memory, again=reattach)
                 stack.enter_context(environment.hold())
                 package = Path(kernel_startup.__file__).parent
@@ -886,10 +882,10 @@ class LocalKernelHost:
         await end_strays(self._control, but=self._starting)  # that nobody has adopted
         await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(_clear_slots, self._confinement.sessions)
+        await asyncio.to_thread(clear_slots, self._confinement.sessions)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)
-            self._control.remove(_GROUPS_FILE)
+            self._control.remove(GROUPS_FILE)
 
     async def _leave(self) -> None:
         """Let go of everything, and leave it as it is."""
@@ -968,12 +964,3 @@ def _make_passable(*directories: Path) -> None:
     for directory in directories:
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o711)
-
-
-def _clear_slots(sessions: Path) -> None:
-    """Remove all slots, also those that a killed service left behind."""
-    for slot in sessions.iterdir():
-        try:
-            slots.remove(slot)
-        except OSError as error:  # it must not keep the service from starting
-            log.warning("an old slot could not be removed", slot=slot.name, reason=str(error))

@@ -22,10 +22,8 @@ class ShortPath:
     def __enter__(self) -> Path:
         if len(os.fsencode(self._directory)) <= _SOCKET_PATH_BYTES:
             return self._directory
-        digest = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:8]
-        prefix = f"cellmate-{digest}-"
-        _remove_earlier(prefix)
-        self._temporary = tempfile.mkdtemp(prefix=prefix, dir=_PLACE)
+        remove_short_paths(self._directory)
+        self._temporary = tempfile.mkdtemp(prefix=_prefix(self._directory), dir=_PLACE)
         os.chmod(self._temporary, 0o711)  # kernels without a file system of their own pass through
         link = Path(self._temporary) / "s"
         link.symlink_to(self._directory)
@@ -36,8 +34,12 @@ class ShortPath:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _remove_earlier(prefix: str) -> None:
-    """Remove links to the same directory that a killed service has left: nobody follows them."""
-    for path in Path(_PLACE).glob(f"{prefix}*"):
+def _prefix(directory: Path) -> str:
+    return f"cellmate-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}-"
+
+
+def remove_short_paths(directory: Path) -> None:
+    """Remove links to a directory that a killed service has left: nobody follows them any more."""
+    for path in Path(_PLACE).glob(f"{_prefix(directory.absolute())}*"):
         if not path.is_symlink() and path.lstat().st_uid == os.geteuid():
             shutil.rmtree(path, ignore_errors=True)

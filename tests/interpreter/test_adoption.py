@@ -17,6 +17,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from interpreter.errors import SandboxUnavailable
 from interpreter.hosts.backends import Confinement
 from interpreter.hosts.base import HostedKernel, KernelExit
+from interpreter.hosts.leftovers import end_leftovers
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.kernel import connection_info
 from tests.interpreter.outliving_host import open_host
@@ -211,14 +212,16 @@ async def test_kernels_that_nobody_adopts_end_by_themselves_with_their_fork_serv
     assert _left_of(data_dir) == []
 
 
-async def test_a_host_that_is_not_to_reattach_ends_all_that_is_left(data_dir: Path) -> None:
+async def test_all_that_a_killed_service_left_can_be_ended_without_a_host(data_dir: Path) -> None:
     left = await _killed(data_dir, kernels=1, orphan_s=60.0)
-    servers = _servers(data_dir)
-    async with open_host(data_dir):
-        (info,) = left.infos
-        assert not any(_lives(pid) for pid in (info["init_pid"], info["kernel_pid"], *servers))
-        assert os.listdir(data_dir / "sessions") == []
-    assert _left_of(data_dir) == []
+    (info,) = left.infos
+    pids = [info["init_pid"], info["kernel_pid"], *_servers(data_dir)]
+    groups = _groups_of(info["kernel_pid"])
+    await end_leftovers(data_dir)
+    assert not any(map(_lives, pids))
+    assert _left_of(data_dir) == [] and _links(data_dir) == []
+    named = {group.rpartition("/")[2] for group in groups}
+    assert not [path for path in Path("/sys/fs/cgroup").rglob("cellmate-*") if path.name in named]
 
 
 async def test_detached_kernels_live_on_and_their_new_host_goes_on_with_them(
