@@ -6,7 +6,8 @@ A kernelspec that names the provisioner is enough:
      "metadata": {"kernel_provisioner": {"provisioner_name": "cellmate-provisioner", "config": {}}}}
 
 ``config`` may set the traits below. Kernels of one event loop share one host, which ends with the
-last of them.
+last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the program that started it:
+another can have it again, by what ``get_provisioner_info`` said.
 
 Source: jupyter_client documentation, "Customizing the kernel's runtime environment".
 """
@@ -23,8 +24,9 @@ from typing import Any, ClassVar
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from traitlets import Int, Unicode
+from traitlets import Float, Int, Unicode
 
+from interpreter.data_directory import DataDirectoryLock
 from interpreter.hosts.base import HostedKernel, KernelExit
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.kernel import connection_info
@@ -62,7 +64,7 @@ class _SharedHosts:
     """The hosts of one event loop, by what they were opened with."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    hosts: dict[tuple[str, str, int], _SharedHost] = field(default_factory=dict)
+    hosts: dict[tuple[str, str, int, float], _SharedHost] = field(default_factory=dict)
 
 
 class CellmateProvisioner(KernelProvisionerBase):
@@ -73,6 +75,9 @@ class CellmateProvisioner(KernelProvisionerBase):
     )
     kernel_env_dir = Unicode("", help="Where kernels' environments are kept.").tag(config=True)
     memory_mb = Int(1024, help="Memory limit of a kernel, in MiB.").tag(config=True)
+    orphan_s = Float(
+        0.0, help="How long kernels live on, in seconds, when the program that has them is gone."
+    ).tag(config=True)
 
     # Jupyter makes a provisioner for each kernel and tells none of them of the others.
     _loops: ClassVar[dict[asyncio.AbstractEventLoop, _SharedHosts]] = {}
@@ -97,11 +102,32 @@ class CellmateProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start a kernel; ``cmd`` means nothing here. KernelManager calls it, also at a restart."""
         assert self._shared is not None, "pre_launch comes first"
-        host = self._shared.host
-        self._kernel = await host.start(None)
-        self._exit = asyncio.create_task(host.wait(self._kernel.kernel_id))
-        self.connection_info = connection_info(self._kernel)
+        self._have(self._shared.host, await self._shared.host.start(None))
         return self.connection_info
+
+    def _have(self, host: LocalKernelHost, kernel: HostedKernel) -> None:
+        self._kernel = kernel
+        self._exit = asyncio.create_task(host.wait(kernel.kernel_id))
+        self.connection_info = connection_info(kernel)
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        """What another program needs to have the kernel again, for JSON; a secret."""
+        info: dict[str, Any] = await super().get_provisioner_info()
+        key: Any = self.connection_info.get("key", b"")  # bytes, which JSON has not
+        text = key.decode() if isinstance(key, bytes) else key
+        info["connection_info"] = {**self.connection_info, "key": text}
+        if self._kernel is not None and self._shared is not None:
+            info["cellmate"] = self._shared.host.provisioner_info(self._kernel.kernel_id)
+        return info
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        """Have a kernel again; if it is no more, ``has_process`` is False afterwards."""
+        await super().load_provisioner_info(provisioner_info)
+        if self._shared is None:
+            self._shared = await self._share_host()
+        kernel = await self._shared.host.adopt(provisioner_info.get("cellmate") or {})
+        if kernel is not None:
+            self._have(self._shared.host, kernel)
 
     async def poll(self) -> int | None:
         """None while the kernel lives, else its exit status."""
@@ -144,24 +170,34 @@ class CellmateProvisioner(KernelProvisionerBase):
     async def _share_host(self) -> _SharedHost:
         loop = asyncio.get_running_loop()
         shared_hosts = self._loops.setdefault(loop, _SharedHosts())
-        key = (self.data_dir, self.kernel_env_dir, self.memory_mb)
+        key = (self.data_dir, self.kernel_env_dir, self.memory_mb, self.orphan_s)
         async with shared_hosts.lock:
             shared = shared_hosts.hosts.get(key)
             if shared is None:
-                stack = AsyncExitStack()
-                temporary = tempfile.TemporaryDirectory(prefix="cellmate-")
-                data_dir = Path(self.data_dir or stack.enter_context(temporary))
-                os.chmod(data_dir, 0o711)
-                defaults = Settings(data_dir=data_dir)
-                opened = LocalKernelHost.open(
-                    data_dir=data_dir,
-                    kernel_env_dir=Path(self.kernel_env_dir or defaults.kernel_env_dir),
-                    limits=Limits(memory_bytes=self.memory_mb << 20),
-                )
-                shared = _SharedHost(await stack.enter_async_context(opened), stack)
-                shared_hosts.hosts[key] = shared
+                shared = shared_hosts.hosts[key] = await self._open_host()
             shared.users += 1
             return shared
+
+    async def _open_host(self) -> _SharedHost:
+        async with AsyncExitStack() as stack:
+            if self.data_dir:
+                data_dir = Path(self.data_dir)
+            else:
+                temporary = tempfile.TemporaryDirectory(prefix="cellmate-")
+                data_dir = Path(stack.enter_context(temporary))
+                os.chmod(data_dir, 0o711)
+            stack.enter_context(DataDirectoryLock(data_dir))
+            defaults = Settings(data_dir=data_dir)
+            opened = LocalKernelHost.open(
+                data_dir=data_dir,
+                kernel_env_dir=Path(self.kernel_env_dir or defaults.kernel_env_dir),
+                limits=Limits(memory_bytes=self.memory_mb << 20),
+                orphan_s=self.orphan_s,
+                # What is left there may be another provisioner's, to be had again later.
+                reattach=self.orphan_s > 0,
+            )
+            host = await stack.enter_async_context(opened)
+            return _SharedHost(host, stack.pop_all())
 
     async def _leave_host(self, shared: _SharedHost) -> None:
         loop = asyncio.get_running_loop()
