@@ -23,8 +23,8 @@ LARGE = KernelInfo(
     kernel_id="aaaa000000000000",
     pid=1,
     state="idle",
-    started_at=NOW - timedelta(hours=1),
-    last_active_at=NOW - timedelta(minutes=3),
+    started_at=NOW - timedelta(hours=4),
+    last_active_at=NOW - timedelta(hours=3),
     cells=4,
     memory_bytes=900 << 20,
     cpu_s=1.0,
@@ -113,7 +113,7 @@ async def until_said(app: KernelsApp, pilot: Pilot[None], words: str) -> None:
 async def test_kernels_are_sorted_by_memory_or_as_a_key_says(tmp_path: Path) -> None:
     async with PlayedService(BUSY, LARGE).serve(tmp_path), top(tmp_path) as (app, pilot):
         assert [line[0] for line in lines(app)] == ["large", "busy"]
-        assert lines(app)[0][1:7] == ["idle", "", "900 MiB", "0%", "3 min", "4"]
+        assert lines(app)[0][1:7] == ["idle", "", "900 MiB", "0%", "3 h", "4"]
         assert lines(app)[1][1:7] == ["running", "75 s", "100 MiB", "98%", "", "4"]
         for key in ("c", "r"):
             await pilot.press(key)
