@@ -10,7 +10,6 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -364,7 +363,7 @@ class Interpreter:
             idle = [session for session in others if not session.busy]
             if not idle:
                 raise NoCapacity(self._max_kernels)
-            longest = min(idle, key=lambda session: session.last_active_at)
+            longest = max(idle, key=lambda session: session.idle_s)
             passed.add(longest)
             await longest.cull(_CROWDED_OUT, save_s=_CROWDED_SAVE_S)
             self.metrics.culled("room")
@@ -378,9 +377,8 @@ class Interpreter:
             return
         while True:
             await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
-            now = datetime.now(UTC)
             for session in list(self._sessions.values()):
-                idle_s = (now - session.last_active_at).total_seconds()
+                idle_s = session.idle_s
                 if session.busy or idle_s <= self.settings.kernel_idle_s:
                     continue
                 if session.live:

@@ -14,6 +14,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from interpreter import endings
+from interpreter.activity import Activity
 from interpreter.artifacts import (
     ArtifactLimits,
     Collection,
@@ -122,7 +123,7 @@ class Session:
     ) -> None:
         """Use ``Interpreter.session``."""
         self.user_id = user_id
-        self.last_active_at = datetime.now(UTC)
+        self._activity = Activity()
         self._settings = settings
         self._host = host
         self._files = files
@@ -466,7 +467,7 @@ class Session:
         """
         self._kernel, self._slot = kernel, state.slot
         self._cells, self._memory_bytes = state.cells, state.memory_bytes
-        self._last_error, self.last_active_at = state.last_error, state.last_active_at
+        self._last_error, self._activity = state.last_error, Activity(state.last_active_at)
         self._state_gone = gone or state.state_gone
         self._unshown = self._shown_before = True
         self._unchanged_ns = state.collected_ns
@@ -543,6 +544,16 @@ class Session:
         used = self._host.resources(kernel.hosted.kernel_id)
         if used is not None:
             self._history.add(kernel.hosted.kernel_id, used)
+
+    @property
+    def last_active_at(self) -> datetime:
+        """When its user last sent something, or a cell ended; UTC."""
+        return self._activity.at
+
+    @property
+    def idle_s(self) -> float:
+        """How long ago that is, in seconds, whatever happens to the clock."""
+        return self._activity.idle_s
 
     @property
     def closed(self) -> bool:
@@ -694,7 +705,7 @@ class Session:
     async def _execute(self, cell: _Cell) -> Execution:
         try:
             async with self._cell_lock:
-                self.last_active_at = datetime.now(UTC)
+                self._activity.mark()
                 cell.at_turn.set()
                 remarks = self._review(cell.code, can_ask=cell.on_input is not None)
                 certain = [remark.sentence for remark in remarks if remark.certain]
@@ -718,7 +729,7 @@ class Session:
                 return _with_remarks(result, [remark.sentence for remark in remarks])
         finally:
             self._pending -= 1
-            self.last_active_at = datetime.now(UTC)
+            self._activity.mark()
 
     def _review(self, code: str, *, can_ask: bool) -> tuple[Remark, ...]:
         """What is said of a cell before it runs. In the loop: long cells are left unread."""

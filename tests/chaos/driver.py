@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import sys
+import traceback
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ class Driver:
             self._spawn(self._report(recovered))
         while line := await requests.readline():
             self._spawn(self._answer(json.loads(line)))
+
+    async def end(self) -> None:
+        """Give up what is under way. Not before the service has left: that would end cells."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -55,6 +59,7 @@ class Driver:
             cell_id=recovered.cell_id,
             user=recovered.user_id,
             note=dict(recovered.note),
+            code=recovered.code,
             result=_plain(result),
         )
 
@@ -62,7 +67,9 @@ class Driver:
         number, op = request.pop("id"), request.pop("op")
         try:
             value = await getattr(self, f"op_{op}")(number, **request)
-        except InterpreterError as error:
+        except Exception as error:  # also those that it should not raise: the client sees them
+            if not isinstance(error, InterpreterError):
+                traceback.print_exc()
             self.say(id=number, error=type(error).__name__, text=str(error))
         else:
             self.say(id=number, value=value)
@@ -151,7 +158,9 @@ async def main() -> None:
     given = json.loads(await requests.readline())
     keep = given.pop("keep_kernels")
     async with Interpreter.open(Settings(**given), keep_kernels=keep) as service:
-        await Driver(service, output).serve(requests)
+        driver = Driver(service, output)
+        await driver.serve(requests)
+    await driver.end()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Service:
         settings: Mapping[str, Any],
         log: Path,
         environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         """Describe it; :meth:`start` starts it.
 
@@ -53,6 +54,7 @@ class Service:
             settings: further fields of ``Settings``, as JSON has them.
             log: gets what it writes to standard error.
             environment: what to add to its environment.
+            before: a command that runs it; the rest of that command is given to it.
         """
         self.data_dir = data_dir
         self.ready = asyncio.Event()
@@ -60,6 +62,8 @@ class Service:
         self._settings = dict(settings)
         self._log = log
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        self._before = before
+        self._keeps_kernels = True
         self._environment = {**os.environ, **(environment or {})}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -70,12 +74,18 @@ class Service:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, data_dir: Path, *, settings: Mapping[str, Any], log: Path, **options: Any
+        cls,
+        data_dir: Path,
+        *,
+        settings: Mapping[str, Any],
+        log: Path,
+        keep_kernels: bool = True,
+        **options: Any,
     ) -> AsyncIterator["Service"]:
         """One that is started, and leaves nothing behind, whatever happened to it."""
         service = cls(data_dir, settings=settings, log=log, **options)
         try:
-            await service.start()
+            await service.start(keep_kernels=keep_kernels)
             yield service
         finally:
             await service.end()
@@ -88,7 +98,7 @@ class Service:
         """
         with self._log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *_DRIVER),
+                *(*self._before, sys.executable, *_DRIVER),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -102,6 +112,7 @@ class Service:
         settings = {**self._settings, "data_dir": str(self.data_dir), "keep_kernels": keep_kernels}
         with suppress(ConnectionError):  # then the reading ends as well
             await self._write(settings)
+        self._keeps_kernels = keep_kernels
         self.reattached = (await ready)["reattached"]
         self.ready.set()
 
@@ -155,9 +166,10 @@ class Service:
 
     async def end(self) -> None:
         """End it and all that earlier ones left running."""
-        if self._reading is not None:
-            await self.kill()
-        await self.start(keep_kernels=False)
+        if not self.ready.is_set() or self._keeps_kernels:
+            if self._reading is not None:
+                await self.kill()
+            await self.start(keep_kernels=False)
         await self.leave()
 
     async def _write(self, content: Mapping[str, Any]) -> None:
@@ -176,7 +188,9 @@ class Service:
             self.ready.clear()
             await process.wait()
             if not ready.done():
-                ready.set_exception(ServiceGone(f"it ended with {process.returncode}"))
+                last = self._log.read_text(errors="replace").splitlines()[-1:]
+                reason = f"it ended with {process.returncode}, and its last words were {last}"
+                ready.set_exception(ServiceGone(reason))
             for answer in self._waiting.values():
                 if not answer.done():
                     answer.set_exception(ServiceGone())

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ _CELL = """
 seen = [*globals().get('seen', ()), {seq}]
 print('token {user}:{seq}', *seen, flush=True)
 """
+_SEQ = re.compile(r"print\('[a-z ]+[0-9]+:([0-9]+)'")
 _KINDS = {
     "count": ("", 10),
     "slow": ("import time; time.sleep({slow})\n", 4),
@@ -171,7 +173,9 @@ class Storm:
     def on_event(self, event: dict[str, Any]) -> None:
         """Take what the service says by itself: results of cells that outlived an earlier one."""
         if event["event"] == "recovered":
-            self._deliver(event["user"], int(event["note"]["seq"]), "recovered", event["result"])
+            # A cell that nobody had time to write down has no note, but it says what it is.
+            seq = event["note"].get("seq") or _SEQ.findall(event["code"])[0]
+            self._deliver(event["user"], int(seq), "recovered", event["result"])
             task = asyncio.create_task(self._acknowledge(event["cell_id"]))
             self.acknowledging.add(task)
             task.add_done_callback(self.acknowledging.discard)
