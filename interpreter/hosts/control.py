@@ -90,8 +90,13 @@ class ControlDirectory:
 
     def sockets(self) -> list[str]:
         """The names at which somebody listens, or did."""
+        found = []
         with os.scandir(self.path) as entries:
-            return [e.name for e in entries if stat.S_ISSOCK(e.stat(follow_symlinks=False).st_mode)]
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    if stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
+                        found.append(entry.name)
+        return found
 
     def remove(self, *names: str) -> None:
         """Remove sockets and files that nobody needs any more."""

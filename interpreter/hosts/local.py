@@ -67,8 +67,8 @@ _KILL_S = 10.0
 _ADOPT_S = 10.0
 #: So many kernels are forked at a time: more would only take longer, each of them.
 _FORKS_AT_ONCE = 4
-#: How nice a kernel is while it is started for nobody yet, and how nice it is else.
-_BACKGROUND_NICE, _USUAL_NICE = 15, 5
+#: How nice an init and a kernel are, and how nice while they are started for nobody yet.
+_INIT_NICE, _KERNEL_NICE, _BACKGROUND_NICE = 0, 5, 15
 #: Of so many kernels that have ended it is remembered how.
 _EXITS = 1000
 _MOST_FILES = 65_536
@@ -675,7 +675,7 @@ class LocalKernelHost:
                     group = self._groups.create(kernel_id, limits)
                     group.add(confined.pid)
                 if background:
-                    _weigh(group, confined.pid, light=True)
+                    _weigh(group, {confined.pid: _BACKGROUND_NICE}, light=True)
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
                 opened.append(_hold(forked.pid))
@@ -683,7 +683,8 @@ class LocalKernelHost:
                 channel.send({"go": True})
                 await self._expect(server, channel, "ready")
                 if background:
-                    _weigh(group, confined.pid, forked.pid, light=False)
+                    usual = {confined.pid: _INIT_NICE, forked.pid: _KERNEL_NICE}
+                    _weigh(group, usual, light=False)
         except BaseException as error:
             if opened and self._confinement.own_processes:
                 opened[0].kill()
@@ -914,17 +915,16 @@ def _hold(pid: int) -> HeldProcess:
     return held
 
 
-def _weigh(group: KernelGroup | None, *pids: int, light: bool) -> None:
+def _weigh(group: KernelGroup | None, nice: Mapping[int, int], *, light: bool) -> None:
     """Have a kernel that is being started come last for the processor; or no longer so."""
     if group is not None:
         group.weigh(light=light)
     if os.geteuid() != 0:  # nobody else could take it back
         return
-    for pid in pids:
+    for pid, value in nice.items():
         with suppress(OSError):
             for thread in os.listdir(f"/proc/{pid}/task"):
-                nice = _BACKGROUND_NICE if light else _USUAL_NICE
-                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+                os.setpriority(os.PRIO_PROCESS, int(thread), value)
 
 
 def _prefer_to_end(pid: int) -> None:

@@ -28,7 +28,7 @@ from interpreter.logs import get_logger
 
 log = get_logger(__name__)
 
-_START_S = 90.0
+_START_S, _REJOIN_S = 90.0, 20.0
 _STOP_S = 5.0
 _LAST_WORDS_S = 1.0
 _ERROR_TAIL_BYTES = 4096
@@ -142,7 +142,7 @@ class ForkServer:
         name: str,
         *,
         orphan_s: float,
-        timeout_s: float = _START_S,
+        timeout_s: float = _REJOIN_S,
     ) -> Self | None:
         """Have a fork server again that an earlier service has started.
 
@@ -153,7 +153,7 @@ class ForkServer:
             timeout_s: how long it may take to answer: it may still be importing.
 
         Returns:
-            None if it has ended, or doesn't answer, which ends it.
+            None if it has ended. One that doesn't answer has no identity.
         """
         server_id = name.removeprefix(SERVER_PREFIX)
         try:
@@ -168,6 +168,8 @@ class ForkServer:
             await server._become_ready(timeout_s)
         except SandboxUnavailable as error:
             log.warning("an earlier fork server does not answer", reason=error.reason)
+            if server.running:  # its kernels may be well
+                return server
             await asyncio.shield(server.stop())
             return None
         except BaseException:
@@ -183,10 +185,13 @@ class ForkServer:
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             kept.append(errors := os.open(self._directory.path / errors_name, flags, 0o600))
-            # As long as it lives, its environment isn't removed as an old one.
-            kept.append(held := os.open(sandbox.environment.path, os.O_RDONLY | os.O_DIRECTORY))
-            fcntl.flock(held, fcntl.LOCK_SH)
-            passed = (self._channel.theirs.fileno(), listener.fileno(), held)
+            # As long as it lives, its environment and its code aren't removed as old ones.
+            held = []
+            for path in (sandbox.environment.path, sandbox.startup.parent):
+                kept.append(descriptor := os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                held.append(descriptor)
+            passed = (self._channel.theirs.fileno(), listener.fileno(), *held)
             words += ["--socket", str(passed[0]), "--listener", str(passed[1])]
             launcher = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _LAUNCHER),
