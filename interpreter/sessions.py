@@ -470,6 +470,7 @@ class Session:
         self._last_error, self._activity = state.last_error, Activity(state.last_active_at)
         self._state_gone = gone or state.state_gone
         self._unshown = self._shown_before = True
+        self._notebook = NotebookLog(cells_left_out=state.cells)
         self._unchanged_ns = state.collected_ns
         self._record.take_over(replace(state, state_gone=self._state_gone))
 
@@ -770,8 +771,8 @@ class Session:
         self, cell: _Cell, kernel: Kernel, told: Told, sent: RunningCell | None
     ) -> Execution:
         queue_s = time.monotonic() - cell.queued_at
+        self._cells += 1
         if sent is None:
-            self._cells += 1
             self._record.begin(
                 RunningCell(
                     cell_id=cell.cell_id,
