@@ -95,7 +95,10 @@ PUBLIC_NAMES = (
 
 # What may be imported by whom; everything not named here may be imported by all.
 CONFINED = {
-    "jupyter_client": {"interpreter.kernel", "interpreter.hosts.provisioner"},
+    "jupyter_client": {
+        *("interpreter.kernel", "interpreter.hosts.provisioner"),
+        "kernel_startup.messages",  # the other end, within kernels
+    },
     "beanie": {"interpreter.documents", "interpreter.database", "interpreter.files"},
     "pymongo": {
         *("interpreter.documents", "interpreter.database", "interpreter.files"),
