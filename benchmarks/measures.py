@@ -276,10 +276,12 @@ async def further_kernel_memory(bench: Bench) -> list[Result]:
 
 async def one_plus_one(bench: Bench) -> list[Result]:
     """``1+1`` from sending the request to ``idle``, by the same client on both."""
+    data_dir = bench.work / "plain"
+    data_dir.mkdir()
     async with AsyncExitStack() as stack:
         host = await stack.enter_async_context(
             LocalKernelHost.open(
-                data_dir=bench.work / "plain",
+                data_dir=data_dir,
                 kernel_env_dir=Settings(data_dir=bench.work).kernel_env_dir,
                 limits=Limits(),
             )
