@@ -26,6 +26,8 @@ log = get_logger(__name__)
 _REMOVE_TRIES = 200
 _REMOVE_PAUSE_S = 0.01
 _CPU_PERIOD_US = 100_000
+#: A group below that of all kernels says which process goes on with it, if not who made it.
+_HELD = "held-by-"
 _NEARLY_FULL_BYTES = 1 << 20
 _SOCKET_BYTES = 64 << 20
 #: What kernels may use of the machine's memory, all together: the service must live on.
@@ -198,7 +200,8 @@ def _remove(directory: Path) -> bool:
 def _remove_own(directory: Path) -> None:
     """Remove a group of the service's own, whose kernels have gone or are about to."""
     for _ in range(_REMOVE_TRIES):
-        if all([_remove(child) for child in directory.glob("kernel-*")]) and _remove(directory):
+        children = [*directory.glob("kernel-*"), *directory.glob(f"{_HELD}*")]
+        if all([_remove(child) for child in children]) and _remove(directory):
             return
         time.sleep(_REMOVE_PAUSE_S)
     log.warning("a control group could not be removed", group=directory.name)
@@ -243,13 +246,26 @@ def _remove_stale(parent: Path, kept: Collection[Path]) -> None:
     What has kernels in it that wait for the next service can't be removed, and stays.
     """
     for group in parent.glob("cellmate-*"):
-        if group in kept or Path("/proc", group.name.split("-")[1]).exists():
+        holders = [path.name.removeprefix(_HELD) for path in group.glob(f"{_HELD}*")]
+        if group in kept or _is_any_alive(group.name.split("-")[1], *holders):
             continue
-        for child in group.glob("kernel-*"):
+        for child in (*group.glob("kernel-*"), *group.glob(f"{_HELD}*")):
             with suppress(OSError):
                 child.rmdir()
         with suppress(OSError):
             group.rmdir()
+
+
+def _is_any_alive(*pids: str) -> bool:
+    return any(Path("/proc", pid).exists() for pid in pids)
+
+
+def _hold(group: Path) -> None:
+    """Have a group that an earlier service has named after itself not be taken for left over."""
+    for left in group.glob(f"{_HELD}*"):
+        with suppress(OSError):
+            left.rmdir()
+    (group / f"{_HELD}{os.getpid()}").mkdir(exist_ok=True)
 
 
 def _counter(path: Path, name: str) -> int:
@@ -278,6 +294,7 @@ class _GroupsV2:
             _write(self._leaf / "cgroup.procs", str(os.getpid()))
             if "" in kept:
                 self._all = kept[""]
+                _hold(self._all)
                 return
             wanted = "+memory +pids +cpu" if self.has_cpu else "+memory +pids"
             _write(base / "cgroup.subtree_control", wanted)
@@ -370,6 +387,8 @@ class _GroupsV1:
             _remove_stale(base, kept.values())
             parent = kept.get(controller, base / f"cellmate-{name}")
             parent.mkdir(exist_ok=True)
+            if controller in kept:
+                _hold(parent)
             self._parents[controller] = parent
         quota = self._parents.get("cpu", Path()) / "cpu.cfs_quota_us"
         self.has_cpu = "cpu" in self._parents and quota.exists()

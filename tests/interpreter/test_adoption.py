@@ -17,9 +17,11 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from interpreter.errors import SandboxUnavailable
 from interpreter.hosts.backends import Confinement
 from interpreter.hosts.base import HostedKernel, KernelExit
+from interpreter.hosts.cgroup import open_control_groups
 from interpreter.hosts.leftovers import end_leftovers
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.kernel import connection_info
+from interpreter.limits import Limits
 from tests.interpreter.outliving_host import open_host
 from tests.service.waiting import until
 
@@ -334,3 +336,39 @@ async def test_kernels_live_on_without_their_fork_server(host: LocalKernelHost) 
 
 def _children(pid: int) -> list[int]:
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+# --- control groups -----------------------------------------------------------------------------
+
+_OPEN_GROUPS = """
+import sys
+from pathlib import Path
+from interpreter.hosts.cgroup import open_control_groups
+assert open_control_groups(Path(sys.argv[1]))
+"""
+
+
+async def test_groups_of_a_dead_service_that_are_used_again_are_not_taken_for_left_over(
+    tmp_path: Path,
+) -> None:
+    memory = tmp_path / "groups.json"
+    arguments = ("-c", _OPEN_GROUPS, str(memory))
+    earlier = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=_REPOSITORY, stderr=asyncio.subprocess.DEVNULL
+    )
+    if await earlier.wait():
+        pytest.skip("this account may make no control groups")
+    groups = open_control_groups(memory, again=True)
+    assert groups is not None
+    directories = set(groups.directories().values())
+    try:
+        assert all(f"cellmate-{earlier.pid}-" in path.name for path in directories)
+        another = open_control_groups()  # clears away what dead services have left
+        assert another is not None
+        another.close()
+        group = groups.create("one", Limits())
+        assert group.memory_bytes() == 0
+        await until(group.remove)
+    finally:
+        groups.close()
+    assert not any(path.exists() for path in directories)
