@@ -897,7 +897,7 @@ class LocalKernelHost:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for fork in self._forks.values():
             fork.close()
-        self._servers.leave()
+        await self._servers.leave()
         log.info("kernels are left to the next service", kernels=len(self._forks))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

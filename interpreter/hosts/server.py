@@ -173,7 +173,7 @@ class ForkServer:
             await asyncio.shield(server.stop())
             return None
         except BaseException:
-            server.leave()
+            await asyncio.shield(server.leave())
             raise
         return server
 
@@ -290,9 +290,10 @@ class ForkServer:
         if not self._first.done():
             self._first.set_result(None)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Leave it to the next service."""
         self._reading.cancel()
+        await asyncio.wait([self._reading])  # the loop must not look at a closed socket
         self._channel.close()
         for process in self._processes:
             process.close()
@@ -314,7 +315,7 @@ class ForkServer:
             async with asyncio.timeout(_STOP_S):
                 await self._gone()
         self._bury()
-        self.leave()
+        await self.leave()
         self._directory.remove(*_names(self.server_id))
 
     async def _gone(self) -> None:

@@ -50,6 +50,7 @@ class ForkServers:
         self._all: dict[str, ForkServer] = {}
         self._identity: str | None = None
         self._rejoining: asyncio.Task[None] | None = None
+        self._found = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
         self._settled = True
@@ -78,7 +79,7 @@ class ForkServers:
         """
         async with self._lock:
             if self._rejoining is not None:
-                await asyncio.shield(self._rejoining)
+                await self._found.wait()
             if self._closing:
                 raise KernelStartFailed(reason="the service is closing")
             if self._current is not None and not self._current.running:
@@ -117,38 +118,44 @@ class ForkServers:
         if self._stopping:
             await asyncio.wait(self._stopping)
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Leave all of them to the next service."""
-        self._closing = True
-        if self._rejoining is not None:
-            self._rejoining.cancel()
-        for server in self._all.values():
-            server.leave()
+        await self._close()
+        await asyncio.gather(*(server.leave() for server in self._all.values()))
+        await asyncio.gather(*self._stopping)
 
     async def stop(self) -> None:
         """Stop all of them, and with them all kernels that have not ended."""
-        self._closing = True
+        await self._close()
         async with self._lock:
-            if self._rejoining is not None:
-                await asyncio.wait([self._rejoining])
             await asyncio.gather(*(server.stop() for server in self._all.values()))
         await asyncio.gather(*self._stopping)
+        await end_earlier_servers(self._directory)  # that have not answered yet
+
+    async def _close(self) -> None:
+        self._closing = True
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+            await asyncio.wait([self._rejoining])
 
     async def _rejoin(self, names: Sequence[str]) -> None:
-        wanted = await self._wanted()
-        rejoining = [
-            ForkServer.rejoin(self._directory, name, orphan_s=self._orphan_s) for name in names
-        ]
-        for coming in asyncio.as_completed(rejoining):
-            server = await coming
-            if server is None:
-                continue
-            self._all[server.server_id] = server
-            if self._current is None and server.identity == wanted:
-                self._current = server
-            else:
-                log.info("a fork server is retired", server_id=server.server_id)
+        try:
+            wanted = await self._wanted()
+            await asyncio.gather(*(self._rejoin_one(name, wanted) for name in names))
+        finally:
+            self._found.set()
         self.release()
+
+    async def _rejoin_one(self, name: str, wanted: str) -> None:
+        server = await ForkServer.rejoin(self._directory, name, orphan_s=self._orphan_s)
+        if server is None:
+            return
+        self._all[server.server_id] = server
+        if self._current is None and server.identity == wanted:
+            self._current = server
+            self._found.set()
+        else:
+            log.info("a fork server is retired", server_id=server.server_id)
 
     async def _wanted(self) -> str:
         if self._identity is None:
