@@ -23,7 +23,7 @@ from pathlib import Path
 
 from interpreter.files import StoredFile
 from interpreter.hosts.base import WorkingDirectory, WorkingFile
-from kernel_startup.connection import SNAPSHOT
+from kernel_startup.connection import PORTS, SNAPSHOT
 from kernel_startup.types import safe_name
 
 #: A scan looks at no more entries, and no deeper, than this.
@@ -315,13 +315,19 @@ class DiskUse:
 
 
 def measure(slot: Path, *, most_files: int) -> DiskUse:
-    """Add up what a kernel has written, but not further than ``most_files`` files."""
-    room = files = 0
+    """Add up what a kernel has written, but not further than ``most_files`` files.
+
+    As many sockets as each kernel has by itself don't count.
+    """
+    room = files = sockets = 0
     linked: set[int] = set()
     for entry in _walk(slot):
         if entry is None:
             return DiskUse(room, files, complete=False)
         status = entry.status
+        if stat.S_ISSOCK(status.st_mode) and sockets < len(PORTS):
+            sockets += 1
+            continue
         files += 1
         if files > most_files:
             return DiskUse(room, files, complete=False)

@@ -52,7 +52,7 @@ async def test_every_thread_and_child_is_without_capabilities_and_filtered(
         "kernel, kept = get_ipython().kernel, []\n"
         "print('cell', own())\n"
         "thread = threading.Thread(target=lambda: kept.append(own())); thread.start(); thread.join()\n"
-        "for name in ('control_thread', 'iopub_thread', 'shell_channel_thread'):\n"
+        "for name in ('control_thread',):\n"  # the only one beside the main one and libzmq's
         "    loop = getattr(kernel, name).io_loop\n"
         "    loop = getattr(loop, 'asyncio_loop', loop)\n"
         "    done = threading.Event()\n"
@@ -70,10 +70,9 @@ async def test_every_thread_and_child_is_without_capabilities_and_filtered(
     assert result.status == "ok", result.text
     bounding = _bounding_set(arena)
     confined = CONFINED.format(bounding=bounding.bit_count())
-    threads = " ".join(f"{name} {confined}" for name in ("Control", "IOPub", "Shell channel"))
     assert [line for line in result.text.splitlines() if line] == [
         f"cell {confined}",
-        f"helper threads {confined} {threads}",
+        f"helper threads {confined} Control {confined}",
         f"child {confined}",
         f"program {confined}",
         *([f"spawned {confined}"] if arena.shared_memory else []),
@@ -81,7 +80,7 @@ async def test_every_thread_and_child_is_without_capabilities_and_filtered(
     # As the host sees it, with the threads that no code of the user's runs on.
     tasks = Path(f"/proc/{arena.pid_of(attacker)}/task").iterdir()
     seen = [_told((task / "status").read_text().splitlines()) for task in tasks]
-    assert len(seen) >= 8
+    assert len(seen) >= 4
     assert set(seen) == {f"0 0 0 {bounding:x} 0 1 2"}
 
 
