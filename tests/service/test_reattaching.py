@@ -319,7 +319,13 @@ async def test_cell_whose_end_was_not_written_down_is_not_given_again(fall: Fall
     assert await _next_cell(fall, "stale") == ("True", None)
 
 
-@pytest.mark.parametrize("user", ["late", "asks", "buys", "lost", "expired"])
+async def test_variables_last_through_both_for_who_had_a_cell_unknown(fall: Fall) -> None:
+    # Since when it ran is not known, so all that lay there is handed out with it once more.
+    session = await fall.third.session(user_id="lost")
+    assert (await session.execute("print(x, open('old.txt').read())")).text == "41 lost\n"
+
+
+@pytest.mark.parametrize("user", ["late", "asks", "buys", "expired"])
 async def test_variables_and_files_last_through_both(fall: Fall, user: str) -> None:
     session = await fall.third.session(user_id=user)
     result = await session.execute(
