@@ -378,15 +378,21 @@ class Interpreter:
         while True:
             await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
             for session in list(self._sessions.values()):
-                idle_s = session.idle_s
-                if session.busy or idle_s <= self.settings.kernel_idle_s:
-                    continue
-                if session.live:
-                    log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
-                    await session.cull(_CULLED)
-                    self.metrics.culled("idle")
-                elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
-                    await session.close()
+                try:
+                    await self._cull_if_idle(session)
+                except Exception:  # the others' turn comes all the same
+                    log.exception("a session could not be culled", user_id=session.user_id)
+
+    async def _cull_if_idle(self, session: Session) -> None:
+        idle_s = session.idle_s
+        if session.busy or idle_s <= self.settings.kernel_idle_s:
+            return
+        if session.live:
+            log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
+            await session.cull(_CULLED)
+            self.metrics.culled("idle")
+        elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
+            await session.close()
 
     async def _save_regularly(self) -> None:
         """Save sessions that ran cells since, one at a time; forget what is too old."""
