@@ -7,12 +7,14 @@ sent before it, without anybody waiting.
 """
 
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from functools import partial
 from operator import call
+from types import FrameType
 from typing import Any, TypeVar
 
 import zmq
@@ -57,7 +59,8 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
         self._lock = threading.RLock()
         self._waiting: deque[Sequence[bytes]] = deque()
         self._rest: Iterator[Callable[[], object]] | None = None
-        self._sending = False
+        self._sending = self._interrupted = False
+        self._main_thread = threading.main_thread().ident
         # Of the C class. The method above it is Python, between whose lines a signal can come.
         self._send_frame = super(zmq.Socket, socket).send  # type: ignore[misc]  # socket is Any
         if has_pipe:
@@ -92,13 +95,35 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
             self._waiting.append(frames)
             if self._sending:
                 return  # an object's end came in the midst of a message; that one goes on
-            self._sending = True
+            if threading.get_ident() != self._main_thread:
+                self._send_waiting()
+                return
+            before = signal.signal(signal.SIGINT, self._keep_interrupt)
             try:
-                while self._waiting or self._rest is not None:
-                    self._send_next()
+                self._send_waiting()
             finally:
-                self._sending = False
-            self._greet()  # sending takes note of subscribers, and then nobody else is told
+                signal.signal(signal.SIGINT, before)
+                if self._interrupted:
+                    self._interrupted = False
+                    signal.raise_signal(signal.SIGINT)
+
+    def _keep_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """Take an interrupt that comes in the midst of a message: it raises behind that.
+
+        libzmq's binding looks for signals before it sends a frame, and after that, too. Nobody
+        could tell afterwards whether the frame has gone, and a message that lacks one is no
+        message.
+        """
+        self._interrupted = True
+
+    def _send_waiting(self) -> None:
+        self._sending = True
+        try:
+            while self._waiting or self._rest is not None:
+                self._send_next()
+        finally:
+            self._sending = False
+        self._greet()  # sending takes note of subscribers, and then nobody else is told
 
     def mark(self, frames: Sequence[bytes], look: Callable[[], T]) -> T:
         """Send a message, and look at something before, with nothing sent in between."""
@@ -110,10 +135,10 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
     def _send_next(self) -> None:
         """Send the first of those that wait, or the rest of it.
 
-        An interrupt may raise in any line of Python here, and after any frame: libzmq's binding
-        looks for signals then. Half a message would garble all that follow. So what is left of it
-        goes on from there, now or before the next one; and that a frame has been sent, or that the
-        message is through, never has to be noted by a line of its own.
+        Handlers of the user's for other signals may raise in any line of Python here, and after
+        any frame. Half a message would garble all that follow. So what is left of it goes on from
+        there, now or before the next one; and that a frame has been sent, or that the message is
+        through, never has to be noted by a line of its own.
         """
         if self._rest is None:
             frames = self._waiting[0]
