@@ -18,5 +18,5 @@ async def test_storm_breaks_no_promise_and_leaves_nothing(work: Path) -> None:
     assert left_over(work / "data") == []
     happened = {event["what"] for event in history.events if event["kind"] == "fault"}
     downs = {event["how"] for event in history.events if event.get("state") == "down"}
-    assert len(happened) >= 3 and downs, (happened, downs)
+    assert len(happened) >= 2 and downs, (happened, downs)
     assert sum(event["kind"] == "result" for event in history.events) > 2 * _PLAN.users
