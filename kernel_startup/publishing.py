@@ -153,6 +153,7 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
             steps.append(partial(setattr, self, "_rest", None))
             self._rest = iter(steps)
         deque(map(call, self._rest), maxlen=0)
+        self._rest = None  # again: were the last step lost, this would go on for ever
 
     def _greet(self) -> None:
         """Welcome those that have subscribed."""
