@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kernel_startup import fonts
+from kernel_startup import fonts, open_fonts
 from kernel_startup.describe import describe_file
 from kernel_startup.files import FILES, load_file
 from kernel_startup.sandboxes import Places
@@ -217,6 +217,7 @@ def _draw() -> None:
     ):
         wanted = font_manager.FontProperties(family=[family], size=size, weight=weight)
         font_manager.findfont(wanted, fallback_to_default=False)
+    open_fonts.share_fonts()
     # Open font files mustn't cross a fork. matplotlib drops them then, in the child: too late for
     # whoever closes descriptors there.
     font_manager._get_font.cache_clear()  # type: ignore[attr-defined]  # there is no public way

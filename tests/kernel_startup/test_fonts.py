@@ -128,3 +128,60 @@ def test_placing_the_cache_copies_it_once(tmp_path: Path, font_cache: Path) -> N
     assert (target / "fontlist-v1.json").read_text() == "kept"
     _run(code)  # nowhere to place it
     _run(code, MPLCONFIGDIR="/proc/nowhere")
+
+
+_DRAW_OPENED = f"""
+import io, os, sys
+from kernel_startup import fonts, open_fonts, prelude
+fonts.place_font_cache()
+prelude._set_matplotlib_options()
+import matplotlib.pyplot as plt
+from matplotlib import font_manager
+
+def drawn(text, form="rgba"):
+    figure = plt.figure(figsize=(2, 1))
+    figure.text(0.1, 0.5, text, rotation=10)
+    figure.text(0.1, 0.2, text, weight="bold", size=7)
+    figure.text(0.1, 0.1, "$x^2$")
+    dates = {{"pdf": {{"CreationDate": None}}, "svg": {{"Date": None}}}}
+    picture = io.BytesIO()
+    figure.savefig(picture, format=form, metadata=dates.get(form))
+    plt.close(figure)
+    return picture.getvalue()
+
+scripts = {_SCRIPTS!r}
+plt.rcParams["svg.hashsalt"] = "same"
+forms = ("pdf", "svg")
+before = [drawn(text) for text in scripts.values()] + [drawn("Kiel 销售", f) for f in forms]
+font_manager._get_font.cache_clear()
+open_fonts.share_fonts()
+ours, theirs = os.pipe()
+if os.fork() == 0:
+    opened = []
+    def note(event, arguments):
+        if event == "open":
+            opened.append(os.path.basename(str(arguments[0])))
+    sys.addaudithook(note)
+    figure = plt.figure()
+    figure.text(0.1, 0.5, "Umsatz in Kiel")
+    figure.text(0.1, 0.2, "Summe", weight="bold")
+    figure.canvas.draw()
+    first = [name for name in opened if name.endswith((".ttf", ".otf"))]
+    after = [drawn(text) for text in scripts.values()] + [drawn("Kiel 销售", f) for f in forms]
+    same = [one == other for one, other in zip(before, after)]
+    os.write(theirs, json.dumps([first, same]).encode())
+    os._exit(0)
+os.close(theirs)
+with open(ours) as told:
+    print(told.read())
+"""
+
+
+def test_fonts_opened_before_a_fork_draw_the_same_in_the_child(
+    tmp_path: Path, font_cache: Path
+) -> None:
+    (written,) = font_cache.iterdir()
+    (tmp_path / written.name).write_bytes(written.read_bytes())
+    first, same = _run(_DRAW_OPENED, MPLCONFIGDIR=str(tmp_path))
+    assert same == [True] * (len(_SCRIPTS) + 2)
+    assert first == []
