@@ -19,6 +19,7 @@ from IPython.utils.text import LSString, SList
 
 from kernel_startup.pip_commands import PipCommands
 from kernel_startup.tables_shown import TableFormatter
+from kernel_startup.tracebacks import always_shown
 
 #: The magics of this kind that IPython has, and the tool that each is taken for.
 _MAGICS = {"pip": "pip", "uv": "uv", "conda": "conda", "mamba": "conda", "micromamba": "conda"}
@@ -58,6 +59,12 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
         """Keep the inputs only."""
         super().init_history()
         self.history_manager.outputs = _Forgetful()
+
+    def init_traceback_handlers(self, custom_exceptions: Any) -> None:
+        """Have each error be shown."""
+        super().init_traceback_handlers(custom_exceptions)
+        formatter = self.InteractiveTB
+        formatter.structured_traceback = always_shown(formatter.structured_traceback)
 
     def init_display_formatter(self) -> None:
         """Have large tables shown with all of their values."""

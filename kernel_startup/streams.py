@@ -59,7 +59,8 @@ class CellBudget:
             self._tail.append((stream, later))
             self._tail_chars += len(later)
             # Many tiny pieces would cost more than their characters: the pieces are bounded too.
-            while self._tail_chars > self.max_chars or len(self._tail) > 10_000:
+            # An interrupt between these lines leaves counts that don't quite fit, but no more.
+            while self._tail and (self._tail_chars > self.max_chars or len(self._tail) > 10_000):
                 dropped = self._tail.popleft()[1]
                 self._tail_chars -= len(dropped)
                 self._left_out += len(dropped)
@@ -193,7 +194,9 @@ def end_cell(stdout: Any, stderr: Any) -> None:
         for stream in (stdout, stderr):  # what still waits there came before what was left out
             if isinstance(stream, CellStream):
                 stream.flush()
-        tail[0][0].send_left_out(left_out)
+        cut = tail[0][0] if tail else stdout
+        if isinstance(cut, CellStream):
+            cut.send_left_out(left_out)
     for stream, text in tail:
         stream._send_later(text)
         stream.flush()

@@ -1,0 +1,71 @@
+"""Tracebacks that can be shown: each entry has a line.
+
+An interrupt can come between two instructions that belong to no line, such as the jump back to the
+beginning of a loop. IPython then shows its own failure instead of the error.
+"""
+
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+
+def with_lines(trace: TracebackType | None) -> TracebackType | None:
+    """Make a traceback of which each entry has a line; the same one, if all have."""
+    entries = []
+    entry = trace
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    if all(isinstance(entry.tb_lineno, int) for entry in entries):
+        return trace
+    made = None
+    for entry in reversed(entries):
+        made = TracebackType(made, entry.tb_frame, entry.tb_lasti, _line(entry))
+    return made
+
+
+def _line(entry: TracebackType) -> int:
+    """The line of an entry; if it has none, that of the instructions before."""
+    line: int | None = entry.tb_lineno
+    code = entry.tb_frame.f_code
+    for start, _, of in code.co_lines() if line is None else ():
+        if start > entry.tb_lasti:
+            break
+        line = of or line
+    return line or code.co_firstlineno
+
+
+def always_shown(
+    usual: Callable[..., list[str]],
+) -> Callable[..., list[str]]:
+    """Make the function that has IPython's form of an error out of IPython's own.
+
+    Args:
+        usual: ``structured_traceback`` of an IPython formatter.
+
+    Returns:
+        The same, but it copes with entries without a line, and if IPython fails altogether, the
+        error is shown as Python shows it.
+    """
+
+    def structured(
+        kind: type[BaseException], error: BaseException, trace: Any, *args: Any, **options: Any
+    ) -> list[str]:
+        try:
+            _mend_chain(error)
+            return usual(kind, error, with_lines(trace), *args, **options)
+        except Exception:
+            return "".join(traceback.format_exception(kind, error, trace)).splitlines()
+
+    return structured
+
+
+def _mend_chain(error: BaseException) -> None:
+    """Do the same for what an error came from."""
+    seen: set[int] = set()
+    behind = error.__cause__ or error.__context__
+    while behind is not None and id(behind) not in seen:
+        seen.add(id(behind))
+        behind.__traceback__ = with_lines(behind.__traceback__)
+        behind = behind.__cause__ or behind.__context__
