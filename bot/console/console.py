@@ -17,7 +17,7 @@ from bot.console.screen import Screen
 from bot.console.standard_input import END_OF_INPUT
 from bot.console.talk import Talk
 from bot.console.views import TerminalView
-from interpreter import Execution, Interpreter, InterpreterError, Session
+from interpreter import Execution, Interpreter, InterpreterError, Recovered, Session
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
@@ -31,6 +31,8 @@ _NO_MODEL = "There is no language model: set OPENAI_API_KEY or OPENAI_BASE_URL t
 
 #: A second Ctrl-C within this time asks for more than an interrupt.
 _TWICE_S = 2.0
+#: Of the first line of a cell that is told of.
+_LINE_CHARS = 60
 
 
 class Console:
@@ -88,6 +90,10 @@ class Console:
                 with self._reported():
                     await self._actions.upload_all(uploads)
             self._screen.line(HINT_WITH_MODEL if self._talk else HINT, "faint")
+            for cell in self._service.recovered:
+                if cell.user_id == self._session.user_id:
+                    with self._reported():
+                        await self._show_recovered(cell)
             while True:
                 default, self._default = self._default, ""
                 text = await self._prompt.read(self._number, default=default)
@@ -165,6 +171,19 @@ class Console:
         self._count(execution)
         await view.finish(execution)
 
+    async def _show_recovered(self, cell: Recovered) -> None:
+        """Show what became of a cell that was running when this program ended last time."""
+        line = next(filter(None, map(str.strip, cell.code.splitlines())), "")
+        self._screen.line(f"Last time this cell was still running: {_shortened(line)}", "note")
+        async with self._interruptible():
+            execution = await asyncio.shield(cell.result)
+        view = TerminalView(self._screen, self._directory)
+        for output in execution.outputs:
+            view.show(output)
+        self._count(execution)
+        await view.finish(execution)
+        await self._service.acknowledge(cell)
+
     def _count(self, execution: Execution) -> None:
         if execution.count is not None:
             self._number = execution.count + 1
@@ -229,3 +248,7 @@ class Console:
             self._screen.start_line()
             with self._screen.held():
                 return await self._prompt.ask(question, password=password)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE_CHARS else f"{line[: _LINE_CHARS - 1]}…"

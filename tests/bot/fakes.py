@@ -22,6 +22,7 @@ from interpreter import (
     OnInput,
     OnOutput,
     Output,
+    Recovered,
     Settings,
     SkippedArtifact,
     StoredFile,
@@ -257,6 +258,11 @@ class FakeService:
         self.files = FakeFiles()
         self.only_session = FakeSession()
         self.live: tuple[KernelInfo, ...] = ()
+        self.recovered: tuple[Recovered, ...] = ()
+        self.acknowledged: list[Recovered] = []
+
+    async def acknowledge(self, recovered: Recovered) -> None:
+        self.acknowledged.append(recovered)
 
     async def session(self, *, user_id: str) -> FakeSession:
         return self.only_session

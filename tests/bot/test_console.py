@@ -19,7 +19,7 @@ from bot.console.interrupt_key import InterruptKey
 from bot.console.output_directory import OutputDirectory
 from bot.console.prompt import CellPrompt
 from bot.console.screen import Screen, TerminalSize
-from interpreter import FileTooLarge, KernelInfo, QueueFull, Variable
+from interpreter import Execution, FileTooLarge, KernelInfo, QueueFull, Recovered, Variable
 from tests.bot.fakes import FakeService, FakeSession, printed, result, stored_file
 
 
@@ -76,8 +76,11 @@ async def typist(tmp_path: Path) -> AsyncIterator[Typist]:
 
 
 @asynccontextmanager
-async def at_console(tmp_path: Path, *uploads: Path) -> AsyncIterator[Typist]:
+async def at_console(
+    tmp_path: Path, *uploads: Path, recovered: tuple[Recovered, ...] = ()
+) -> AsyncIterator[Typist]:
     service, out, key = FakeService(), io.StringIO(), InterruptKey(lambda: None)
+    service.recovered = recovered
     with create_pipe_input() as keys:
         completer = ConsoleCompleter(service, service.only_session)  # type: ignore[arg-type]
         prompt = Prompt(completer, keys)
@@ -103,6 +106,48 @@ async def test_cells_are_run_and_answered(typist: Typist) -> None:
     typist.session.will("x", result("1", 2))
     assert await typist.leaves("x = 1\rx\r") == "\nOut[2]: 1\n\n"
     assert typist.session.ran == ["x = 1", "x"]
+
+
+def _recovered(code: str, user_id: str, execution: Execution) -> Recovered:
+    async def known() -> Execution:
+        return execution
+
+    begun = datetime.now(UTC)
+    return Recovered(user_id, f"c{user_id}", {}, code, begun, asyncio.create_task(known()))
+
+
+async def test_a_cell_that_outlived_the_last_console_is_shown_first(tmp_path: Path) -> None:
+    done = Execution(status="ok", code="", outputs=(printed("found 3\n"),), count=4)
+    mine = _recovered("\n  x = search()\nprint(x)", "local", done)
+    another = _recovered("secret()", "somebody", done)
+    async with at_console(tmp_path, recovered=(another, mine)) as typist:
+        seen = await typist.leaves("x\r")
+    first, _, rest = seen.partition("\n")
+    assert first == "Last time this cell was still running: x = search()"
+    assert rest.startswith("found 3\n")
+    assert "secret" not in seen
+    assert typist.service.acknowledged == [mine]
+    assert typist.session.ran == ["x"]
+
+
+async def test_a_cell_that_outlived_the_last_console_can_be_interrupted(tmp_path: Path) -> None:
+    stopped = asyncio.Event()
+
+    async def running() -> Execution:
+        await stopped.wait()
+        return Execution(status="interrupted", code="")
+
+    task = asyncio.create_task(running())
+    cell = Recovered("local", "c", {}, "loop()", datetime.now(UTC), task)
+    async with at_console(tmp_path, recovered=(cell,)) as typist:
+        while "loop()" not in typist.out.getvalue():  # noqa: ASYNC110 -- nothing announces it
+            await asyncio.sleep(0.01)
+        typist.key.press()
+        while not typist.session.interrupts:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        stopped.set()
+        await typist.leaves()
+    assert typist.service.acknowledged == [cell]
 
 
 @pytest.mark.parametrize("leave", ["\x04", ":quit\r", "exit\r", "quit()\r", ":q\r"])
