@@ -28,20 +28,10 @@ from interpreter.admin.tables import (
 )
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.inspection import KernelInfo
+from tests.interpreter.kernel_infos import kernel_info
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
-IDLE = KernelInfo(
-    user_id="42",
-    kernel_id="00112233aabbccdd",
-    pid=4711,
-    state="idle",
-    started_at=NOW - timedelta(hours=3),
-    last_active_at=NOW - timedelta(minutes=5),
-    cells=7,
-    memory_bytes=300 << 20,
-    cpu_s=12.0,
-    cpu_percent=0.4,
-)
+IDLE = kernel_info(NOW)
 BUSY = replace(
     IDLE, user_id="7", kernel_id="ff", state="busy", cell_running_s=61.0, phase="installing"
 )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,15 @@ from interpreter.admin.protocol import Request, encode_answer, encode_refusal, k
 from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL, listen_in, make_private_directory
 from interpreter.admin.top import Confirmation, KernelsApp
 from interpreter.inspection import KernelInfo
+from tests.interpreter.kernel_infos import kernel_info
 
 NOW = datetime.now(UTC)
-LARGE = KernelInfo(
+LARGE = kernel_info(
+    NOW,
     user_id="large",
     kernel_id="aaaa000000000000",
-    pid=1,
-    state="idle",
-    started_at=NOW - timedelta(hours=4),
     last_active_at=NOW - timedelta(hours=3),
-    cells=4,
     memory_bytes=900 << 20,
-    cpu_s=1.0,
     cpu_percent=0.0,
 )
 BUSY = replace(
