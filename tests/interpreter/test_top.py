@@ -24,6 +24,7 @@ LARGE = kernel_info(
     user_id="large",
     kernel_id="aaaa000000000000",
     last_active_at=NOW - timedelta(hours=3),
+    cells=4,
     memory_bytes=900 << 20,
     cpu_percent=0.0,
 )
