@@ -5,10 +5,11 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -24,15 +25,15 @@ from interpreter.embedded_server import EmbeddedServer, keep_server, refusals_in
 from interpreter.errors import DatabaseUnavailable
 from interpreter.settings import Settings
 
-__all__ = ["DataDirectoryLock", "database_address", "open_database", "unavailable"]
+__all__ = ["DataDirectoryLock", "database_address", "one_call", "open_database", "unavailable"]
 
 Database = AsyncDatabase[dict[str, Any]]
 Client = AsyncMongoClient[dict[str, Any]]
 
 _CONNECT_TIMEOUT_S = 5.0
-# Bounds the wait for each later answer, so that a silent server can't hang the service. (pymongo's
-# timeoutMS would bound whole commands, but has them tried over and over for that long.)
-_ANSWER_TIMEOUT_S = 30.0
+# Bounds a whole call, with every further try that pymongo makes of it: a server that hangs has
+# connections open on which it never answers, and a bound for each answer would count for each try.
+_CALL_TIMEOUT_S = 5.0
 _USER = "cellmate"
 # Source: MongoDB manual, "Error Codes"; 8000 is Atlas's.
 _UNAUTHORIZED, _AUTHENTICATION_FAILED, _ATLAS_ERROR = 13, 18, 8000
@@ -81,6 +82,11 @@ def database_address(settings: Settings) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
+def one_call() -> AbstractContextManager[None]:
+    """Have all calls in a ``with`` share the time that one may take."""
+    return pymongo.timeout(_CALL_TIMEOUT_S)
+
+
 def unavailable(settings: Settings, error: Exception) -> DatabaseUnavailable:
     """Say in one sentence what one of pymongo's errors means; raise it ``from`` that error."""
     return DatabaseUnavailable(database_address(settings), _reason(settings, error))
@@ -98,7 +104,7 @@ def _reason(settings: Settings, error: Exception) -> str:
             )
         case ServerSelectionTimeoutError():
             return f"nothing answered within {_CONNECT_TIMEOUT_S:g} s{detail}"
-        case TimeoutError():
+        case TimeoutError() | PyMongoError(timeout=True):
             return "it did not answer in time"
         case OperationFailure(code=code) if code in (_AUTHENTICATION_FAILED, _ATLAS_ERROR):
             return "it refused the user name or the password"
@@ -133,7 +139,9 @@ def _connect(settings: Settings, uri: str, **options: Any) -> Client:
             tz_aware=True,
             appname="cellmate",
             serverSelectionTimeoutMS=int(_CONNECT_TIMEOUT_S * 1000),
-            socketTimeoutMS=int(_ANSWER_TIMEOUT_S * 1000),
+            # Also how long it takes to notice that one which hung answers again.
+            connectTimeoutMS=int(_CONNECT_TIMEOUT_S * 1000),
+            timeoutMS=int(_CALL_TIMEOUT_S * 1000),
             **options,
         )
     except (PyMongoError, ValueError, TypeError, OSError) as error:

@@ -10,6 +10,7 @@ from datetime import datetime
 from types import new_class
 from typing import Any, Literal, TypeVar
 
+import pymongo
 from beanie import Document, init_beanie
 from pydantic import BaseModel
 from pymongo import ASCENDING, IndexModel
@@ -24,6 +25,8 @@ __all__ = [
     "UserPackagesDocument",
     "bind",
 ]
+
+_INDEXES_S = 60.0
 
 DocumentT = TypeVar("DocumentT", bound=Document)
 
@@ -146,6 +149,9 @@ class SessionContent(BaseModel):
     cells: int
     memory_bytes: int | None
     last_active_at: datetime
+    # The same by the machine's monotonic clock, and of which boot that is: not in older records.
+    last_active_boot: str = ""
+    last_active_monotonic_s: float = 0.0
     state_gone: str | None
     last_error: str | None
     collected_ns: int
@@ -170,5 +176,7 @@ async def bind(
         database: From ``open_database``.
     """
     twin = new_class(document.__name__, document.__bases__)
-    await init_beanie(database=database, document_models=[twin])
+    # An index over what has been stored for years may take longer to make than a call may.
+    with pymongo.timeout(_INDEXES_S):
+        await init_beanie(database=database, document_models=[twin])
     return twin

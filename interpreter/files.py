@@ -25,7 +25,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from interpreter.data_directory import prepare_data_directory
-from interpreter.database import database_address, unavailable
+from interpreter.database import database_address, one_call, unavailable
 from interpreter.documents import FileStoreDocument, StoredFileDocument, bind
 from interpreter.errors import (
     DataDirectoryUnusable,
@@ -315,7 +315,8 @@ class FileStore:
                     origin=origin,
                     max_files=own_cap,
                 )
-                await self._record(record)
+                with one_call():
+                    await self._record(record)
                 partial.release()
                 return await settled(self._after_save(record))
         except BaseException:

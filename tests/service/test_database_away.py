@@ -58,7 +58,8 @@ async def service(
         mongodb_uri=f"mongodb://127.0.0.1:{server.port}/?directConnection=true",
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("interpreter.database._CONNECT_TIMEOUT_S", 1.0)  # tests wait it out
+        patch.setattr("interpreter.database._CONNECT_TIMEOUT_S", 1.0)  # tests wait these out
+        patch.setattr("interpreter.database._CALL_TIMEOUT_S", 2.0)
         async with Interpreter.open(settings) as opened:
             yield opened
 
