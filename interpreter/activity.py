@@ -1,30 +1,65 @@
 """Activity: since when somebody has done nothing."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from typing import Self
+
+from interpreter.hosts.held_process import boot_id
 
 
-class Activity:
-    """When somebody was last at work: by the wall clock for people, and by one that never jumps.
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time by the wall clock, for people, and by one that never jumps, in a form to write down.
 
-    A machine's clock is set now and then, by an hour where it was wrong. That must not make anybody
-    idle, and keep nobody.
+    A machine's clock is set now and then, by hours where it was wrong: also between the end of one
+    service and the start of the next. That must not make anybody idle, and keep nobody.
 
     Attributes:
         at: UTC.
+        boot: the run of the machine that ``monotonic_s`` belongs to; empty if it isn't known.
+        monotonic_s: seconds of its monotonic clock, which is the same for all processes.
     """
 
-    def __init__(self, at: datetime | None = None) -> None:
-        """Begin with now, or with a time that was written down."""
-        now = datetime.now(UTC)
-        self.at = at or now
-        self._since = time.monotonic() - max(0.0, (now - self.at).total_seconds())
+    at: datetime
+    boot: str = ""
+    monotonic_s: float = 0.0
+
+    @classmethod
+    def now(cls) -> Self:
+        """This moment."""
+        return cls(datetime.now(UTC), _boot_id(), time.monotonic())
+
+    @property
+    def ago_s(self) -> float:
+        """How long ago, in seconds; the wall clock tells what was in another run of the machine."""
+        if self.boot == _boot_id():
+            return max(0.0, time.monotonic() - self.monotonic_s)
+        return max(0.0, (datetime.now(UTC) - self.at).total_seconds())
+
+
+class Activity:
+    """When somebody was last at work.
+
+    Attributes:
+        last: that moment.
+    """
+
+    def __init__(self, last: Moment | None = None) -> None:
+        """Begin with now, or with a moment that was written down."""
+        self.last = last or Moment.now()
 
     def mark(self) -> None:
         """Somebody is at work just now."""
-        self.at, self._since = datetime.now(UTC), time.monotonic()
+        self.last = Moment.now()
 
     @property
     def idle_s(self) -> float:
-        """How long nobody has been, in seconds."""
-        return time.monotonic() - self._since
+        """How long nobody has been, in seconds, whatever happens to the wall clock."""
+        return self.last.ago_s
+
+
+@cache
+def _boot_id() -> str:
+    return boot_id()

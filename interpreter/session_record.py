@@ -1,9 +1,9 @@
 """SessionRecord: one session's part of what a later service needs to go on with it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
+from interpreter.activity import Moment
 from interpreter.hosts.base import KernelHost
 from interpreter.kernel import Kernel, SentCell
 from interpreter.session_store import LATER_S, RunningCell, SessionState, SessionStore
@@ -50,7 +50,7 @@ class SessionRecord:
     def note(self, *, within_s: float = LATER_S, **changes: Any) -> None:
         """Note other fields of the state, if they have changed."""
         if any(getattr(self.state, name) != value for name, value in changes.items()):
-            self._change(within_s, last_active_at=datetime.now(UTC), **changes)
+            self._change(within_s, last_active=Moment.now(), **changes)
 
     # -- cells -------------------------------------------------------------------------------------
 

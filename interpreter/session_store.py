@@ -21,6 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from interpreter.activity import Moment
 from interpreter.database import unavailable
 from interpreter.documents import SessionContent, SessionDocument, bind
 from interpreter.execution import Clock
@@ -81,7 +82,7 @@ class SessionState:
         identity: of the connection to that.
         cells: how many it has run.
         memory_bytes: the kernel's own limit; None for that of everybody.
-        last_active_at: UTC.
+        last_active: when its user was last at work.
         state_gone: what its user is to be told with the next cell.
         last_error: the class of the last exception.
         collected_ns: when its working directory was last scanned, by the host's clock; 0 for never.
@@ -94,7 +95,7 @@ class SessionState:
     identity: str | None = None
     cells: int = 0
     memory_bytes: int | None = None
-    last_active_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    last_active: Moment = field(default_factory=Moment.now)
     state_gone: str | None = None
     last_error: str | None = None
     collected_ns: int = 0
@@ -318,7 +319,9 @@ def _document_of(state: SessionState) -> dict[str, Any]:
         "identity": state.identity,
         "cells": state.cells,
         "memory_bytes": state.memory_bytes,
-        "last_active_at": state.last_active_at,
+        "last_active_at": state.last_active.at,
+        "last_active_boot": state.last_active.boot,
+        "last_active_monotonic_s": state.last_active.monotonic_s,
         "state_gone": state.state_gone,
         "last_error": state.last_error,
         "collected_ns": state.collected_ns,
@@ -361,7 +364,11 @@ def _state_of(document: Mapping[str, Any]) -> SessionState:
         identity=content.identity,
         cells=content.cells,
         memory_bytes=content.memory_bytes,
-        last_active_at=content.last_active_at.astimezone(UTC),
+        last_active=Moment(
+            content.last_active_at.astimezone(UTC),
+            content.last_active_boot,
+            content.last_active_monotonic_s,
+        ),
         state_gone=content.state_gone,
         last_error=content.last_error,
         collected_ns=content.collected_ns,

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from nbformat import NotebookNode
 
 from interpreter import endings
-from interpreter.activity import Activity
+from interpreter.activity import Activity, Moment
 from interpreter.artifacts import (
     ArtifactLimits,
     Collection,
@@ -467,7 +467,7 @@ class Session:
         """
         self._kernel, self._slot = kernel, state.slot
         self._cells, self._memory_bytes = state.cells, state.memory_bytes
-        self._last_error, self._activity = state.last_error, Activity(state.last_active_at)
+        self._last_error, self._activity = state.last_error, Activity(state.last_active)
         self._state_gone = gone or state.state_gone
         self._unshown = self._shown_before = True
         self._notebook = NotebookLog(cells_left_out=state.cells)
@@ -549,7 +549,7 @@ class Session:
     @property
     def last_active_at(self) -> datetime:
         """When its user last sent something, or a cell ended; UTC."""
-        return self._activity.at
+        return self._activity.last.at
 
     @property
     def idle_s(self) -> float:
@@ -763,7 +763,7 @@ class Session:
             cells=self._cells,
             last_error=self._last_error,
             state_gone=self._state_gone,
-            last_active_at=datetime.now(UTC),
+            last_active=Moment.now(),
         )
         return execution
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from interpreter import Interpreter, Settings
+from interpreter.activity import Moment
 from tests.chaos.preload import Machine, pretended_machine
 from tests.chaos.processes import database_of, family_of, kill, left_over
 from tests.chaos.service import Service, ServiceRefused
@@ -173,8 +175,7 @@ async def test_clock_that_jumps_neither_culls_nor_keeps_anybody(
 ) -> None:
     idle_s = 2.0
     monkeypatch.setattr("interpreter.service._CULL_INTERVAL_S", 0.05)
-    for module in ("interpreter.service", "interpreter.sessions"):
-        monkeypatch.setattr(f"{module}.datetime", _Jumping, raising=False)
+    monkeypatch.setattr("interpreter.activity.datetime", _Jumping)
     monkeypatch.setattr(_Jumping, "ahead", timedelta())
     settings = Settings(data_dir=tmp_path / "data", warm_kernels=0, kernel_idle_s=idle_s)
     loop = asyncio.get_running_loop()
@@ -185,6 +186,32 @@ async def test_clock_that_jumps_neither_culls_nor_keeps_anybody(
         monkeypatch.setattr(_Jumping, "ahead", timedelta(hours=hours))
         await until(lambda: not session.live)
         assert loop.time() - began >= idle_s - 0.1
+
+
+async def test_clock_that_jumps_between_two_services_makes_nobody_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interpreter.activity.datetime", _Jumping)
+    monkeypatch.setattr(_Jumping, "ahead", timedelta())
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=0)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with Interpreter.open(settings, keep_kernels=True) as service:
+        await (await service.session(user_id="1")).execute("x = 1")
+        ended = loop.time()
+    monkeypatch.setattr(_Jumping, "ahead", timedelta(hours=2))
+    async with Interpreter.open(settings) as service:
+        session = await service.session(user_id="1")
+        assert session.live
+        assert loop.time() - ended <= session.idle_s <= loop.time() - began
+
+
+async def test_moment_of_another_boot_goes_by_the_wall_clock() -> None:
+    now = Moment.now()
+    for hours, ago_s in ((1, 3600.0), (-1, 0.0)):
+        before = replace(now, at=now.at - timedelta(hours=hours))
+        assert before.ago_s < 60.0
+        assert replace(before, boot="another").ago_s == pytest.approx(ago_s, abs=60.0)
 
 
 async def test_work_goes_on_while_the_clock_jumps(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from interpreter.activity import Moment
 from interpreter.execution import Clock
 from interpreter.session_store import RunningCell, SessionState, SessionStore
 from interpreter.settings import Settings
@@ -33,7 +34,7 @@ STATE = SessionState(
     identity="id",
     cells=3,
     memory_bytes=1 << 30,
-    last_active_at=AT,
+    last_active=Moment(AT, "boot", 1.5),
     state_gone="It is gone.",
     last_error="ValueError",
     collected_ns=1 << 61,
@@ -50,11 +51,11 @@ async def store(settings: Settings, database: Database) -> AsyncIterator[Session
 
 async def test_state_comes_back_as_it_was_put(store: SessionStore) -> None:
     store.put(STATE)
-    store.put(SessionState(user_id="ben", last_active_at=AT))
+    store.put(SessionState(user_id="ben", last_active=Moment(AT)))
     await store.written("anna")
     await store.written("ben")
     found = {state.user_id: state for state in await store.load()}
-    assert found == {"anna": STATE, "ben": SessionState(user_id="ben", last_active_at=AT)}
+    assert found == {"anna": STATE, "ben": SessionState(user_id="ben", last_active=Moment(AT))}
 
 
 async def test_text_that_no_database_takes_keeps_nothing_from_being_written(
