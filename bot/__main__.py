@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bot.console.cell_source import SourceCell
     from bot.console.interrupt_key import InterruptKey
     from bot.console.screen import Screen
+    from bot.discord.signals import StopSignals
     from bot.settings import BotSettings
     from interpreter import Interpreter, OnInput, Settings
 
@@ -71,10 +72,7 @@ def _start(arguments: Arguments) -> int:
         _configure_logging(settings, default="INFO" if is_bot else "WARNING")
         screen = _screen(_environment())
     if is_bot:
-        try:
-            return asyncio.run(_run_bot(settings, bot_settings))
-        except asyncio.CancelledError:  # told twice to stop
-            return _TERMINATED
+        return _start_bot(settings, bot_settings)
     for path in arguments.files:
         check_path(path)
     if arguments.export:
@@ -125,13 +123,41 @@ def _refusals_said() -> "Iterator[None]":
         raise UnusableCommand(f"{error.strerror or error}{where}.") from error
 
 
-async def _run_bot(settings: "Settings", bot_settings: "BotSettings") -> int:
-    from bot.discord.assembly import run
-    from bot.discord.connection import CannotConnect
+def _start_bot(settings: "Settings", bot_settings: "BotSettings") -> int:
+    import asyncio
+
     from bot.discord.signals import StopSignals
 
+    signals = StopSignals()
     try:
-        with StopSignals() as signals:
+        status = asyncio.run(_run_bot(settings, bot_settings, signals))
+    except asyncio.CancelledError:  # told twice to stop, or before anything ran
+        status = _TERMINATED
+    if signals.again and status != _REFUSED:
+        with _refusals_said():
+            _start_again()
+    return status
+
+
+def _start_again() -> None:
+    """Have this process go on as the program that is installed by now, with the same words.
+
+    What it had open closes with that, the lock on the data directory among it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+async def _run_bot(
+    settings: "Settings", bot_settings: "BotSettings", signals: "StopSignals"
+) -> int:
+    from bot.discord.assembly import run
+    from bot.discord.connection import CannotConnect
+
+    try:
+        with signals:
             async with _opened(settings, keep_kernels=True) as service:
                 keeps_cells = settings.orphan_s > 0
                 await run(bot_settings, service, signals, keeps_cells=keeps_cells)

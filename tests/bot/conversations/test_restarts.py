@@ -71,6 +71,7 @@ class Place:
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # as a service: without a terminal
             )
 
     async def start(self) -> None:
@@ -88,6 +89,19 @@ class Place:
         await self.discord.until(
             lambda: not self.discord.gateway.connected, what="the bot has left"
         )
+
+    async def reload(self) -> None:
+        """Have it start again in its process, until it is there for people again."""
+        assert self.bot is not None
+        gateway = self.discord.gateway
+        self.bot.send_signal(signal.SIGHUP)
+        await self.discord.until(lambda: not gateway.connected, what="the bot has left")
+        await self.discord.until(
+            lambda: gateway.connected, timeout_s=60, what="the bot is there again"
+        )
+        assert self.bot.returncode is None
+        lock = self.directory / "data" / ".lock"
+        assert lock.read_text().strip() == str(self.bot.pid)
 
     def let_cells_go_on(self) -> None:
         """Put the file that cells wait for into the working directories."""
@@ -135,9 +149,10 @@ async def test_a_cell_outlives_the_bot_and_its_result_comes_once(place: Place) -
     )
     assert story.buttons == () and "Please ask again." in story.content
 
-    await place.end(signal.SIGTERM)
+    # As an upgrade does, which leaves as on SIGTERM, and comes with other settings.
+    (place.directory / ".env").write_text("OPENAI_MODELS=model-b\n")
+    await place.reload()
     assert "its results come here" in progress.content and progress.buttons == ()
-    await place.start()
     place.let_cells_go_on()
     answer = await channel.wait_for(lambda m: "Show code" in m.buttons, timeout_s=30)
     assert answer is progress and answer.content.startswith("-# I was restarted meanwhile")
@@ -151,5 +166,7 @@ async def test_a_cell_outlives_the_bot_and_its_result_comes_once(place: Place) -
     await channel.wait_for(lambda m: "It is 42." in m.content, timeout_s=30)
     assert "\n42\n" in openai.last.last_result
     assert "and done" in openai.last.text, "the model knows what ran meanwhile"
-    assert len(channel.by_bot) == 4, channel.transcript()  # with the status
+    choice = await place.anna.slash(channel, "model")
+    await choice.wait_for_message(lambda m: "`model-b`" in m.content)
+    assert len(channel.by_bot) == 5, channel.transcript()  # with the status and the models
     assert not any("Stop" in message.buttons for message in channel.by_bot)
