@@ -276,37 +276,93 @@ def _counter(path: Path, name: str) -> int:
     return 0
 
 
+def _base_of(own: Path) -> Path:
+    """The group that groups of kernels are to be made in, by the one that this process is in.
+
+    Where systemd has put the service into a group below the one it delegates (DelegateSubgroup),
+    that group above, which says so itself. Source: systemd's CGROUP_DELEGATION.
+    """
+    if own.name == _leaf_name():  # this process was there before, and has replaced its program
+        return own.parent
+    return next((group for group in (own, own.parent) if _is_delegated(group)), own)
+
+
+def _is_delegated(group: Path) -> bool:
+    try:
+        return os.getxattr(group, "user.delegate") == b"1"
+    except OSError:
+        return False
+
+
+def _leaf_name() -> str:
+    return f"cellmate-{os.getpid()}"
+
+
+class _PlaceV2:
+    """This process's place below a group, which has to be empty to hand controllers down."""
+
+    def __init__(self, base: Path, own: Path) -> None:
+        """Move there, unless it is beside the groups to be already.
+
+        Raises:
+            OSError: this account may not.
+        """
+        self._base = base
+        self._handed: list[str] = []
+        self._leaf = base / _leaf_name()
+        self._origin = base if own == self._leaf else own
+        if self._origin.parent != base:
+            self._leaf.mkdir(exist_ok=True)
+            _write(self._leaf / "cgroup.procs", str(os.getpid()))
+
+    def hand_down(self, controllers: Collection[str]) -> None:
+        """Have the groups below the base have controllers.
+
+        Raises:
+            OSError: they aren't there, or in use by processes in the base itself.
+        """
+        self._handed = [*controllers]
+        _write(self._base / "cgroup.subtree_control", " ".join(f"+{name}" for name in controllers))
+
+    def leave(self) -> None:
+        """Go back, if all groups of kernels have gone."""
+        if self._origin.parent == self._base:
+            return
+        with suppress(OSError):  # as long as another service's kernels have them
+            if self._handed and self._origin == self._base:
+                off = " ".join(f"-{name}" for name in self._handed)
+                _write(self._base / "cgroup.subtree_control", off)
+            _write(self._origin / "cgroup.procs", str(os.getpid()))
+        with suppress(OSError):
+            self._leaf.rmdir()
+
+
 class _GroupsV2:
     version = 2
 
     def __init__(self, own: dict[str, str], kept: Mapping[str, Path]) -> None:
-        base = kept[""].parent if "" in kept else _directory("", own)
+        here = _directory("", own)
+        base = kept[""].parent if "" in kept else _base_of(here)
         offered = (base / "cgroup.controllers").read_text().split()
         if not {"memory", "pids"} <= set(offered):
             raise ValueError("the memory and pids controllers are not delegated to this service")
         self.has_cpu = "cpu" in offered
+        wanted = ["memory", "pids", *(["cpu"] if self.has_cpu else [])]
         _remove_stale(base, kept.values())
-        self._base = base
-        self._leaf = base / f"cellmate-{os.getpid()}"
-        self._leaf.mkdir(exist_ok=True)
+        self._place = _PlaceV2(base, here)
         try:
-            # A group with processes of its own can't hand controllers to the groups below it.
-            _write(self._leaf / "cgroup.procs", str(os.getpid()))
             if "" in kept:
                 self._all = kept[""]
                 _hold(self._all)
                 return
-            wanted = "+memory +pids +cpu" if self.has_cpu else "+memory +pids"
-            _write(base / "cgroup.subtree_control", wanted)
+            self._place.hand_down(wanted)
             # One process may hold several services.
-            self._all = base / f"cellmate-{os.getpid()}-{secrets.token_hex(4)}"
+            self._all = base / f"{_leaf_name()}-{secrets.token_hex(4)}"
             self._all.mkdir()
-            _write(self._all / "cgroup.subtree_control", wanted)
+            _write(self._all / "cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
             _write(self._all / "memory.max", str(int(machine_memory_bytes() * _MEMORY_SHARE)))
         except OSError:
-            with suppress(OSError):
-                _write(base / "cgroup.procs", str(os.getpid()))
-            _remove_own(self._leaf)
+            self._place.leave()
             raise
 
     def create(self, name: str, limits: Limits) -> KernelGroup:
@@ -335,10 +391,7 @@ class _GroupsV2:
 
     def close(self) -> None:
         _remove_own(self._all)
-        with suppress(OSError):
-            _write(self._base / "cgroup.procs", str(os.getpid()))
-        with suppress(OSError):
-            self._leaf.rmdir()
+        self._place.leave()
 
 
 class _GroupV2:
