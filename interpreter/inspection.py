@@ -7,6 +7,11 @@ from typing import Any, Literal, Self
 
 from interpreter.execution import PhaseName
 
+#: So many variables a kernel lists of itself, the most recent ones.
+MOST_VARIABLES = 200
+#: More would be nonsense, and few places can take it.
+_MOST_BYTES, _MOST_CHARS = 1 << 63, 1 << 31
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -29,14 +34,18 @@ class Variable:
     @classmethod
     def from_reply(cls, entry: Mapping[str, Any]) -> Self:
         """From what a kernel said of it, which may be anything."""
-        shape, size = entry.get("shape"), entry.get("size_bytes")
+        size = entry.get("size_bytes")
         return cls(
-            name=str(entry.get("name", ""))[:200],
-            type=str(entry.get("type", ""))[:200],
-            shape=None if shape is None else str(shape)[:100],
-            size_bytes=size if isinstance(size, int) else None,
-            preview=str(entry.get("preview", ""))[:200],
+            name=_text(entry.get("name"), 200),
+            type=_text(entry.get("type"), 200),
+            shape=_text(entry.get("shape"), 100) or None,
+            size_bytes=size if type(size) is int and 0 <= size < _MOST_BYTES else None,
+            preview=_text(entry.get("preview"), 200),
         )
+
+
+def _text(value: object, most_chars: int) -> str:
+    return value[:most_chars] if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,9 @@ class Completion:
         """From a ``complete_reply``, which may hold anything; no matches if it makes no sense."""
         matches = reply.get("matches")
         start, end = reply.get("cursor_start"), reply.get("cursor_end")
-        if not isinstance(matches, list) or not isinstance(start, int) or not isinstance(end, int):
+        if not isinstance(matches, list) or type(start) is not int or type(end) is not int:
+            return cls((), cursor, cursor)
+        if not 0 <= start <= end < _MOST_CHARS:
             return cls((), cursor, cursor)
         return cls(tuple(m[:200] for m in matches[:500] if isinstance(m, str)), start, end)
 

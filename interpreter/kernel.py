@@ -24,6 +24,7 @@ from traitlets import Type
 from interpreter.errors import KernelStartFailed
 from interpreter.execution import Clock, Deadline, OnInput, OnPhase, Phase, PhaseName
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
+from interpreter.inspection import MOST_VARIABLES
 from interpreter.logs import get_logger
 from interpreter.outputs import ClearOutput, Output, OutputCollector
 from interpreter.replay import Replay
@@ -558,6 +559,8 @@ class Kernel:
     async def variables(self) -> list[Mapping[str, Any]]:
         """The user's variables, as the kernel describes them; also while a cell runs.
 
+        At most ``MOST_VARIABLES``, the most recent ones.
+
         Raises:
             TimeoutError: the kernel did not answer.
         """
@@ -565,7 +568,7 @@ class Kernel:
         variables = reply.get("variables")
         if not isinstance(variables, list):
             return []
-        return [entry for entry in variables if isinstance(entry, dict)]
+        return [entry for entry in variables[-MOST_VARIABLES:] if isinstance(entry, dict)]
 
     async def describe(self, file_id: str, *, time_s: float) -> str | None:
         """What the kernel says of a file, in at most ``time_s`` seconds; also while a cell runs.

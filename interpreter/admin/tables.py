@@ -8,7 +8,7 @@ from typing import Any
 from wcwidth import wcswidth
 
 from interpreter.admin.protocol import kernel_from_json
-from interpreter.inspection import KernelInfo
+from interpreter.inspection import MOST_VARIABLES, KernelInfo
 
 _CURVE = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 60
@@ -175,7 +175,11 @@ def _variables(variables: Sequence[Mapping[str, Any]]) -> str:
     ]
     text = table(("VARIABLE", "TYPE", "SHAPE", "SIZE"), rows)
     left_out = len(variables) - len(rows)
-    return f"{text}\nand {left_out} more." if left_out else text
+    if not left_out:
+        return text
+    # Nobody knows of more than a kernel lists.
+    at_least = "at least " if len(variables) >= MOST_VARIABLES else ""
+    return f"{text}\nand {at_least}{left_out} more."
 
 
 def _history(samples: Sequence[tuple[str, int, float | None]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from interpreter import Session
 from interpreter.admin.client import AdminClient
 from interpreter.admin.protocol import Request
+from interpreter.admin.tables import inspection_text
 from tests.attacks.conftest import Arena
 
 REACH = """
@@ -69,3 +70,25 @@ async def test_a_flood_that_an_admin_is_attached_to_holds_up_nobody(
     assert attacker.user_id in {kernel["user_id"] for kernel in listed["kernels"]}
     for client in clients:
         client.close()
+
+
+LIE_ABOUT_VARIABLES = """
+import kernel_startup.kernel as k
+odd = [10**400, -1, True, 1e999, None, 1 << 63, (1 << 63) - 1, 'x', [1]]
+lie = {'name': '\\x1b]0;' + 'x' * 300, 'type': ['a'], 'shape': 5}
+lies = [{**lie, 'size_bytes': size} for size in odd]
+k.summarise = lambda *a, **o: [{'name': 'many', 'size_bytes': 1}] * 400 + lies
+"""
+
+
+async def test_a_kernel_that_lies_about_its_variables_can_be_inspected(
+    arena: Arena, attacker: Session
+) -> None:
+    await arena.attack(attacker, LIE_ABOUT_VARIABLES)
+    inspected = await ask(arena, Request("inspect", attacker.user_id))
+    variables = inspected["variables"]
+    assert [one["size_bytes"] for one in variables[-9:]] == [*[None] * 6, (1 << 63) - 1, None, None]
+    assert len(variables) == 200
+    text = inspection_text(inspected)
+    assert "and at least 100 more." in text
+    assert all(c.isprintable() or c == "\n" for c in text)
