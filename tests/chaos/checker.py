@@ -8,7 +8,9 @@ Kinds of events, beside ``t`` (seconds) and ``kind``:
 
 - ``sent``: user, seq. ``running``: user, seq; its kernel has begun with it.
 - ``result``: user, seq, how (``live`` or ``recovered``), status, text, message, state_lost, files.
-- ``again``: the same as ``result``, of a cell whose result had been delivered: left aside.
+- ``again``: the same as ``result``, of a cell whose result had been delivered: left aside. That
+  may be once for each service, until one has taken the word that the result is safe.
+- ``acknowledged``: user, seq; it has. (An answer that got lost is none.)
 - ``failed``: user, seq, error; ``gone`` if the service ended before it answered.
 - ``saved``: user, and file: an upload that was acknowledged.
 - ``fault``: what, and often user. ``service``: state (``up``, ``down``), and how it went down.
@@ -66,6 +68,8 @@ class _Cell:
     sent: Event
     running: Event | None = None
     results: list[Event] = field(default_factory=list)
+    given_by: set[int] = field(default_factory=set)
+    acknowledged: bool = False
     failed: Event | None = None
 
     @property
@@ -101,7 +105,9 @@ def _sorted(events: list[Event]) -> tuple[dict[str, _User], list[Violation]]:
     """The events by user and cell, and what can't be sorted in."""
     users: dict[str, _User] = {}
     wrong: list[Violation] = []
+    services = 0
     for event in events:
+        services += event["kind"] == "service" and event["state"] == "up"
         if "user" not in event or event["kind"] == "fault":
             continue
         name, kind = event["user"], event["kind"]
@@ -120,7 +126,10 @@ def _sorted(events: list[Event]) -> tuple[dict[str, _User], list[Violation]]:
             cell.running = event
         elif kind == "failed":
             cell.failed = event
+        elif kind == "acknowledged":
+            cell.acknowledged = True
         elif kind == "result":
+            cell.given_by.add(services)
             if cell.results:
                 wrong.append(Violation("twice", name, event["seq"], "a second result"))
             cell.results.append(event)
@@ -129,8 +138,13 @@ def _sorted(events: list[Event]) -> tuple[dict[str, _User], list[Violation]]:
             same = ("status", "text", "files")
             if not cell.results:
                 wrong.append(Violation("twice", name, event["seq"], "again before the first time"))
+            elif cell.acknowledged:
+                wrong.append(Violation("twice", name, event["seq"], "again, though acknowledged"))
+            elif services in cell.given_by:
+                wrong.append(Violation("twice", name, event["seq"], "again by the same service"))
             elif any(cell.results[0][key] != event[key] for key in same):
                 wrong.append(Violation("twice", name, event["seq"], "a second, different result"))
+            cell.given_by.add(services)
     return users, wrong
 
 

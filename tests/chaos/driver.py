@@ -90,6 +90,11 @@ class Driver:
         """Interrupt what runs."""
         return await (await self._service.session(user_id=user)).interrupt()
 
+    async def op_live(self, number: int, *, user: str) -> bool:
+        """Whether there is a kernel of that user's."""
+        session = self._service.find_session(user)
+        return session is not None and session.live
+
     async def op_save(self, number: int, *, user: str, name: str, content: str) -> dict[str, str]:
         """Store an upload."""
         file = await self._service.files.save(user_id=user, filename=name, source=content.encode())

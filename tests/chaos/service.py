@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ class Service:
         data_dir: where it keeps everything.
         ready: set while it takes requests.
         reattached: how many kernels it found alive when it was started last.
+        took_s: how long that start took.
         on_event: gets what it says without being asked.
     """
 
@@ -59,6 +61,8 @@ class Service:
         self.data_dir = data_dir
         self.ready = asyncio.Event()
         self.reattached = 0
+        self.took_s = 0.0
+        self._began = 0.0
         self._settings = dict(settings)
         self._log = log
         self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
@@ -96,6 +100,7 @@ class Service:
         Raises:
             ServiceGone: it ended instead; its log says why.
         """
+        self._began = time.monotonic()
         with self._log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
                 *(*self._before, sys.executable, *_DRIVER),
@@ -107,13 +112,13 @@ class Service:
                 limit=1 << 22,
             )
         self._process = process
-        ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read(process, ready))
         settings = {**self._settings, "data_dir": str(self.data_dir), "keep_kernels": keep_kernels}
         with suppress(ConnectionError):  # then the reading ends as well
             await self._write(settings)
         self._keeps_kernels = keep_kernels
-        self.reattached = (await ready)["reattached"]
+        await ready
         self.ready.set()
 
     @property
@@ -177,9 +182,7 @@ class Service:
         self._process.stdin.write(json.dumps(content).encode() + b"\n")
         await self._process.stdin.drain()
 
-    async def _read(
-        self, process: asyncio.subprocess.Process, ready: asyncio.Future[dict[str, Any]]
-    ) -> None:
+    async def _read(self, process: asyncio.subprocess.Process, ready: asyncio.Future[None]) -> None:
         assert process.stdout is not None
         try:
             while (line := await process.stdout.readline()).endswith(b"\n"):
@@ -195,9 +198,12 @@ class Service:
                 if not answer.done():
                     answer.set_exception(ServiceGone())
 
-    def _take(self, said: dict[str, Any], ready: asyncio.Future[dict[str, Any]]) -> None:
+    def _take(self, said: dict[str, Any], ready: asyncio.Future[None]) -> None:
         if said.get("event") == "ready":
-            ready.set_result(said)
+            self.took_s = round(time.monotonic() - self._began, 2)
+            self.reattached = said["reattached"]
+            ready.set_result(None)
+            self.on_event(said)
         elif said.get("event") == "phase":
             if (tell := self._phases.get(said["id"])) is not None:
                 tell(said["name"])

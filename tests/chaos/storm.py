@@ -5,13 +5,13 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.history import History
+from tests.chaos.history import Event, History
 from tests.chaos.processes import database_of, family_of, kill
 from tests.chaos.service import Service, ServiceGone, ServiceRefused
 
@@ -39,7 +39,16 @@ _FAULTS = {
     "service": 4,
     "restart": 2,
 }
-_PAUSE_S = (1.5, 5.0)
+#: Before each fault: while there are kinds that have not been, and afterwards.
+_FIRST_PAUSE_S, _PAUSE_S = (0.5, 2.0), (1.5, 5.0)
+#: How much longer than planned a storm may take, so that on a slow machine too all kinds have been.
+_LONGER_S = 60.0
+#: One of so many users does nothing between two cells until the kernel is culled.
+_VISITORS = 4
+_IDLE_S = 3.0
+_LOOK_S = 0.3
+#: What a visitor is told who finds the variables again.
+_CULLED = re.compile(r"stopped after being idle for long; .* restored")
 #: How long a database that is stopped, not killed, stays away.
 _STOPPED_S = 3.0
 _THINKING_S = 1.0
@@ -71,10 +80,27 @@ def settings_for(plan: Plan) -> dict[str, Any]:
         "interrupt_grace_s": 2.0,
         "max_files_per_user": 1000,
         "max_artifacts": 1000,
-        "kernel_idle_s": 3600.0,
+        "kernel_idle_s": _IDLE_S,
         "orphan_s": 120.0,
         "snapshot_interval_s": 5.0,
     }
+
+
+#: All that is to be in a storm.
+KINDS = frozenset({*_FAULTS, "cull"})
+
+
+def happened(events: Iterable[Event]) -> set[str]:
+    """Which of ``KINDS`` have been in a history."""
+    found = set()
+    for event in events:
+        if event["kind"] == "fault":
+            found.add(event["what"])
+        elif event["kind"] == "service" and event["state"] == "down":
+            found.add(event["how"])
+        elif event["kind"] == "result" and _CULLED.search(event["message"] or ""):
+            found.add("cull")
+    return found
 
 
 @dataclass(slots=True)
@@ -85,6 +111,7 @@ class Storm:
     service: Service
     history: History
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    culled: asyncio.Event = field(default_factory=asyncio.Event)
     uploads: dict[str, list[str]] = field(default_factory=dict)
     delivered: set[tuple[str, int]] = field(default_factory=set)
     acknowledging: set[asyncio.Task[None]] = field(default_factory=set)
@@ -95,7 +122,10 @@ class Storm:
 
     async def run(self) -> None:
         """Have everybody work through the faults, then look at what is left."""
-        users = [asyncio.create_task(self._work(name)) for name in self.names()]
+        users = [
+            asyncio.create_task(self._work(name, is_visitor=number % _VISITORS == 0))
+            for number, name in enumerate(self.names())
+        ]
         faults = asyncio.create_task(self._break_things())
         await faults
         self.over.set()
@@ -104,7 +134,7 @@ class Storm:
 
     # -- users -----------------------------------------------------------------------------------
 
-    async def _work(self, user: str) -> None:
+    async def _work(self, user: str, *, is_visitor: bool) -> None:
         chance = random.Random(f"{self.plan.seed} {user}")
         seq = 0
         while not self.over.is_set():
@@ -118,6 +148,16 @@ class Storm:
                 cells.append(self._cell(user, seq, chance))
             await asyncio.gather(*cells)
             await asyncio.sleep(chance.uniform(0, _THINKING_S))
+            if is_visitor:
+                await self._without_kernel(user)
+
+    async def _without_kernel(self, user: str) -> None:
+        """Do nothing while the user has a kernel."""
+        with suppress(ServiceGone, ServiceRefused):
+            while await self.service.call("live", user=user):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.over.wait(), _LOOK_S)
+                    return
 
     async def _cell(self, user: str, seq: int, chance: random.Random) -> None:
         code = _CELL.format(user=user, seq=seq) + self._rest_of_cell(user, seq, chance)
@@ -169,36 +209,52 @@ class Storm:
         kind = "again" if (user, seq) in self.delivered else "result"
         self.delivered.add((user, seq))
         self.history.add(kind, user=user, seq=seq, how=how, **result)
+        if _CULLED.search(result["message"] or ""):
+            self.culled.set()
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Take what the service says by itself: results of cells that outlived an earlier one."""
-        if event["event"] == "recovered":
+        if event["event"] == "ready":  # noted before anything else that this service gives
+            service = self.service
+            self.history.add(
+                "service", state="up", seconds=service.took_s, reattached=service.reattached
+            )
+        elif event["event"] == "recovered":
             # A cell that nobody had time to write down has no note, but it says what it is.
             seq = event["note"].get("seq") or _SEQ.findall(event["code"])[0]
-            self._deliver(event["user"], int(seq), "recovered", event["result"])
-            task = asyncio.create_task(self._acknowledge(event["cell_id"]))
+            user, seq = event["user"], int(seq)
+            self._deliver(user, seq, "recovered", event["result"])
+            task = asyncio.create_task(self._acknowledge(user, seq, event["cell_id"]))
             self.acknowledging.add(task)
             task.add_done_callback(self.acknowledging.discard)
 
-    async def _acknowledge(self, cell_id: str) -> None:
+    async def _acknowledge(self, user: str, seq: int, cell_id: str) -> None:
         await self.service.ready.wait()
         with suppress(ServiceGone, ServiceRefused):  # it is given again, and left aside
             await self.service.call("acknowledge", cell_id=cell_id)
+            self.history.add("acknowledged", user=user, seq=seq)
 
     # -- faults ----------------------------------------------------------------------------------
 
     async def _break_things(self) -> None:
+        """Go through all kinds of faults once, then break at random; see somebody culled, too."""
         chance = random.Random(self.plan.seed)
         end = time.monotonic() + self.plan.seconds
-        while (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(chance.uniform(*_PAUSE_S), left))
-            (what,) = chance.choices(list(_FAULTS), list(_FAULTS.values()))
-            await self._break(what, chance)
+        coming = list(_FAULTS)
+        chance.shuffle(coming)
+        while (now := time.monotonic()) < end or (coming and now < end + _LONGER_S):
+            await asyncio.sleep(chance.uniform(*(_FIRST_PAUSE_S if coming else _PAUSE_S)))
+            (what,) = coming[:1] or chance.choices(list(_FAULTS), list(_FAULTS.values()))
+            has_been = await self._break(what, chance)
+            coming = coming[1:] + ([] if has_been else coming[:1])
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.culled.wait(), max(0.0, end + _LONGER_S - time.monotonic()))
 
-    async def _break(self, what: str, chance: random.Random) -> None:
+    async def _break(self, what: str, chance: random.Random) -> bool:
+        """Have a fault of one kind. Returns whether there was something to break."""
         if what in ("service", "restart"):
             await self._restart(what, chance)
-            return
+            return True
         family = await asyncio.to_thread(family_of, self.service.data_dir)
         database = database_of(self.service.data_dir)
         candidates = {
@@ -208,14 +264,16 @@ class Storm:
             "bwrap": family.outer,
         }.get(what, (database,) if database else ())
         if not candidates:
-            return
+            return False
         process = chance.choice(candidates)
         stopped = what == "database stopped"
-        if kill(process, signal.SIGSTOP if stopped else signal.SIGKILL):
-            self.history.add("fault", what=what, pid=process.pid)
+        if not kill(process, signal.SIGSTOP if stopped else signal.SIGKILL):
+            return False
+        self.history.add("fault", what=what, pid=process.pid)
         if stopped:
             await asyncio.sleep(_STOPPED_S)
             kill(process, signal.SIGCONT)
+        return True
 
     async def _restart(self, how: str, chance: random.Random) -> None:
         self.history.add("service", state="down", how=how)
@@ -224,11 +282,7 @@ class Storm:
         else:
             await self.service.leave()
         await asyncio.sleep(chance.uniform(0.0, 2.0))
-        began = time.monotonic()
         await self.service.start()
-        took_s = round(time.monotonic() - began, 2)
-        reattached = self.service.reattached
-        self.history.add("service", state="up", seconds=took_s, reattached=reattached)
 
     # -- afterwards ------------------------------------------------------------------------------
 
@@ -270,7 +324,6 @@ async def weather(plan: Plan, work: Path) -> History:
         service.on_event = storm.on_event
         try:
             await service.start()
-            history.add("service", state="up", seconds=0.0, reattached=0)
             await storm.run()
         finally:
             await service.end()

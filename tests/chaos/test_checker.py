@@ -44,6 +44,8 @@ def stored(**changes: str) -> dict[str, str]:
 
 LOST = {"state_lost": True, "message": "The variables of before are gone."}
 GONE = {"kind": "failed", "t": 9.0, "user": "user1", "seq": 1, "error": "gone"}
+UP = {"kind": "service", "t": 9.5, "state": "up", "seconds": 1.0, "reattached": 1}
+ACKNOWLEDGED = {"kind": "acknowledged", "t": 12.5, "user": "user1", "seq": 1}
 RUNNING = {"kind": "running", "t": 1.1, "user": "user1", "seq": 1}
 DATABASE = {"kind": "fault", "t": 5.0, "what": "database"}
 
@@ -72,8 +74,11 @@ GOOD: dict[str, list[Event]] = {
     "a running cell is delivered after a restart": [
         *(sent(1), RUNNING, GONE, result(1, "1", how="recovered", t=12.0)),
     ],
-    "the same result once more, left aside": [
-        *(sent(1), result(1, "1"), result(1, "1", how="recovered", kind="again")),
+    "the same result once by each service, left aside": [
+        *(UP, sent(1), result(1, "1")),
+        *(UP, result(1, "1", how="recovered", kind="again")),
+        *(UP, result(1, "1", how="recovered", kind="again"), ACKNOWLEDGED),
+        UP,
     ],
     "a short cell need not be delivered": [
         *(sent(1), {**RUNNING, "t": 8.9}, GONE, sent(2), result(2, "1 2", t=12.0)),
@@ -91,7 +96,27 @@ BAD: dict[str, tuple[str, list[Event]]] = {
     "two results": ("twice", [sent(1), result(1, "1"), result(1, "1", how="recovered")]),
     "another result once more": (
         "twice",
-        [sent(1), result(1, "1"), result(1, "1", kind="again", status="error")],
+        [UP, sent(1), result(1, "1"), UP, result(1, "1", kind="again", status="error")],
+    ),
+    "the same result twice by one service": (
+        "twice",
+        [UP, sent(1), result(1, "1"), result(1, "1", how="recovered", kind="again")],
+    ),
+    "the same result again twice by one service": (
+        "twice",
+        [
+            *(UP, sent(1), RUNNING, GONE),
+            *(UP, result(1, "1", how="recovered")),
+            *(UP, *2 * (result(1, "1", how="recovered", kind="again"),)),
+        ],
+    ),
+    "a result that was acknowledged": (
+        "twice",
+        [
+            *(UP, sent(1), RUNNING, GONE),
+            *(UP, result(1, "1", how="recovered"), ACKNOWLEDGED),
+            *(UP, result(1, "1", how="recovered", kind="again")),
+        ],
     ),
     "a cell that ran twice": ("variables", [sent(1), result(1, "1 1")]),
     "a cell that ran again later": (
