@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,21 @@ class Refused(InterpreterError):
     """The service did not do what it was asked for; says in a sentence why."""
 
 
+def who_may_ask(data_dir: Path) -> str:
+    """Whom to be where this account may not ask: for root without its rights, as in a container,
+    only whose directory it is helps.
+    """
+    if os.geteuid() != 0:
+        return "root, or as the account that it runs as"
+    try:
+        owner = os.stat(data_dir).st_uid
+        return f"{pwd.getpwuid(owner).pw_name!r}, which root may not act for here"
+    except KeyError:
+        return f"the account with id {owner}, which root may not act for here"
+    except OSError:
+        return "the account that it runs as, which root may not act for here"
+
+
 class AdminClient:
     """A connection to a running service. Made by :meth:`connect`.
 
@@ -71,8 +87,8 @@ class AdminClient:
         except PermissionError:
             raise NoService(
                 data_dir,
-                f"The service in {str(data_dir)!r} answers only root and the account that it runs "
-                "as; run this as one of them.",
+                f"The service in {str(data_dir)!r} doesn't answer this account: run this as "
+                f"{who_may_ask(data_dir)}.",
             ) from None
         except OSError as error:
             reason = f"The service in {str(data_dir)!r} can't be asked: {error.strerror or error}."

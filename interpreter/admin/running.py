@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from interpreter.admin.client import NoService
+from interpreter.admin.client import NoService, who_may_ask
 
 _LOCK, _LOCKS = ".lock", Path("/proc/locks")
 
@@ -66,7 +66,7 @@ def find_service(data_dir: Path) -> RunningService | None:
         raise NoService(
             data_dir,
             f"Whether a service runs in {str(data_dir)!r} can't be told: "
-            f"{error.strerror or error}. Run this as root, or as the account that it runs as.",
+            f"{error.strerror or error}. Run this as {who_may_ask(data_dir)}.",
         ) from error
     try:
         written = os.pread(lock, 32, 0).strip()

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,3 +261,25 @@ def test_stopping_where_nothing_runs_changes_nothing(
         f"No service is running in '{tmp_path}/nothing', and nothing is left of one.\n"
     )
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("words", [["kernels", "list"], ["stop"]])
+def test_root_that_may_not_is_told_which_account_to_be(tmp_path: Path, words: list[str]) -> None:
+    """As `docker exec` has it in a container without capabilities."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can give up its rights like that")
+    (tmp_path / "control").mkdir(mode=0o700)
+    (tmp_path / ".lock").touch(mode=0o600)
+    for path in (tmp_path, tmp_path / "control", tmp_path / ".lock"):
+        os.chown(path, 64_321, 64_321)
+    tmp_path.chmod(0o711)
+    without_rights = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"]
+    done = subprocess.run(
+        [*without_rights, sys.executable, "-m", "interpreter", *words],
+        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert "un this as the account with id 64321" in done.stderr
