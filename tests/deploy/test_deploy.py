@@ -24,8 +24,12 @@ from typing import Any
 
 import pytest
 
+from bot.discord.run import _LEAST_FLUSH_S
+from bot.settings import BotSettings
 from interpreter.hosts import seccomp
 from interpreter.kernel_env import ensure_kernel_environment
+from interpreter.service import _SAVE_ALL_S
+from interpreter.session_store import _LAST_WRITES_S
 from interpreter.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,11 +169,26 @@ def test_unit_takes_nothing_that_kernels_need() -> None:
     unit.read(DEPLOY / "cellmate.service")
     service = unit["Service"]
     assert service["Delegate"] == "cpu memory pids"
+    # What is there when the service is started again must not be in its way, nor be ended.
+    assert (service["KillMode"], service["DelegateSubgroup"]) == ("process", "service")
     needed = """
         PrivateNetwork PrivateUsers ProcSubset ProtectControlGroups ProtectHostname
         ProtectKernelLogs ProtectKernelTunables ProtectProc RestrictNamespaces SystemCallFilter
     """
     assert not {*needed.split()} & {*service}
+
+
+def test_everything_gives_a_stop_the_time_that_it_takes() -> None:
+    needed_s = BotSettings().drain_s + _LEAST_FLUSH_S + _SAVE_ALL_S + _LAST_WRITES_S
+    compose = (DEPLOY / "compose.yaml").read_text()
+    (grace,) = re.findall(r"^    stop_grace_period: (\d+)s$", compose, re.MULTILINE)
+    unit = (DEPLOY / "cellmate.service").read_text()
+    (stop,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    readme = (DEPLOY / "README.md").read_text()
+    runs = re.findall(r"docker run --rm -it (.*?)\n```", readme, re.DOTALL)
+    times = [time for run in runs for time in re.findall(r"--stop-timeout (\d+) ", run)]
+    assert len(times) == len(runs) == 2
+    assert min(int(time) for time in (grace, stop, *times)) > needed_s
 
 
 def test_readme_names_only_what_there_is() -> None:
