@@ -15,6 +15,7 @@ Kinds of events, beside ``t`` (seconds) and ``kind``:
 - ``saved``: user, and file: an upload that was acknowledged.
 - ``fault``: what, and often user. ``service``: state (``up``, ``down``), and how it went down.
 - ``files``: user, files: all that the user has at the end, as they are on the disk.
+- ``end``: left: what was still there of the service and its kernels after their end.
 - ``final``: user, ok, seconds: a cell in the calm after the storm.
 
 A file is {file_id, name, sha256}; those of ``files`` also have ``head``, how their content begins.
@@ -37,7 +38,7 @@ class Violation:
 
     Attributes:
         rule: a short name of it.
-        user: whose cell or file it is about.
+        user: whose cell or file it is about; empty if nobody's.
         seq: the cell's number, 0 if it is about no cell.
         what: what happened, for a person.
     """
@@ -92,6 +93,8 @@ def check(history: Iterable[Event], bounds: Bounds | None = None) -> list[Violat
     bounds = bounds or Bounds()
     events = list(history)
     users, violations = _sorted(events)
+    left = [thing for event in events if event["kind"] == "end" for thing in event["left"]]
+    violations += [Violation("left over", "", 0, thing) for thing in left]
     for name, user in users.items():
         violations += _owners(name, user)
         violations += _files(name, user)

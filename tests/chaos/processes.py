@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -79,16 +82,88 @@ def kill(process: psutil.Process, number: int = signal.SIGKILL) -> bool:
     return False
 
 
-def left_over(data_dir: Path) -> list[str]:
-    """Processes, mounts and control groups that are still there and named after the directory."""
-    mark = str(data_dir)
-    found = [
-        f"process {process.pid}"
-        for process in psutil.process_iter()
-        if process.pid != os.getpid() and mark in " ".join(_command(process))
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a service has on the machine, found by the name of its data directory.
+
+    Attributes:
+        processes: ids of those that were given, or have mounted, something of it: in whichever
+            namespace.
+        sockets: paths that are bound.
+        mounts: of this process's own namespace.
+        links: temporary directories that lead there.
+        groups: control groups that its kernels are in, with the one above, which is for them all.
+    """
+
+    processes: frozenset[int]
+    sockets: frozenset[str]
+    mounts: frozenset[str]
+    links: frozenset[str]
+    groups: frozenset[Path]
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Self:
+        """Look."""
+        name = str(data_dir)
+        processes = frozenset(pid for pid in psutil.pids() if _is_of(pid, name))
+        bound = Path("/proc/net/unix").read_text().splitlines()
+        paths = (path for path in data_dir.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode))
+        links = (link for link in Path("/tmp").glob("cellmate-*/*") if link.is_symlink())
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        return cls(
+            processes=processes,
+            sockets=frozenset(
+                [*(line.split()[-1] for line in bound if name in line), *map(str, paths)]
+            ),
+            mounts=frozenset(line for line in mounts if name in line),
+            links=frozenset(str(link) for link in links if os.readlink(link).startswith(name)),
+            groups=frozenset(group for pid in processes for group in _groups_of(pid)),
+        )
+
+
+def left_over(data_dir: Path, groups: Iterable[Path]) -> list[str]:
+    """What is still there of a service that has ended with its kernels.
+
+    Args:
+        data_dir: of that service.
+        groups: of its kernels, noted before the end: without processes they tell nobody whose
+            they are.
+    """
+    standing = Standing.of(data_dir)
+    return [
+        *(f"process {pid}: {' '.join(_command_of(pid))[:200]}" for pid in standing.processes),
+        *(f"socket {path}" for path in standing.sockets),
+        *(f"mount {line}" for line in standing.mounts),
+        *(f"link {path}" for path in standing.links),
+        *(f"group {group}" for group in groups if group.exists()),
     ]
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    return found + [f"mount {line}" for line in mounts if mark in line]
+
+
+def _is_of(pid: int, name: str) -> bool:
+    if pid == os.getpid():
+        return False
+    for file in ("cmdline", "mountinfo", "environ"):
+        with suppress(OSError):
+            if name in Path(f"/proc/{pid}/{file}").read_text(errors="replace"):
+                return True
+    return False
+
+
+def _groups_of(pid: int) -> Iterator[Path]:
+    """A kernel's groups of each controller, and those above."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            controllers, path = line.split(":", 2)[1:]
+            group = Path("/sys/fs/cgroup") / controllers / path.lstrip("/")
+            if group.name.startswith("kernel-") and group.parent.name.startswith("cellmate-"):
+                yield group
+                yield group.parent
+
+
+def _command_of(pid: int) -> list[str]:
+    with suppress(psutil.NoSuchProcess):
+        return _command(psutil.Process(pid))
+    return []
 
 
 def _is_outer(process: psutil.Process, mark: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.history import Event, History
-from tests.chaos.processes import database_of, family_of, kill
+from tests.chaos.processes import Standing, database_of, family_of, kill, left_over
 from tests.chaos.service import Service, ServiceGone, ServiceRefused
 
 #: Appends the cell's number to what its kernel has seen, and tells that after its token.
@@ -326,5 +326,7 @@ async def weather(plan: Plan, work: Path) -> History:
             await service.start()
             await storm.run()
         finally:
+            groups = Standing.of(data_dir).groups
             await service.end()
+        history.add("end", left=left_over(data_dir, groups))
     return history

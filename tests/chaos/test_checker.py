@@ -149,6 +149,10 @@ BAD: dict[str, tuple[str, list[Event]]] = {
         "unreported",
         [sent(1), RUNNING, GONE, sent(2), result(2, "1 2", t=12.0)],
     ),
+    "a process that nobody has ended": (
+        "left over",
+        [{"kind": "end", "t": 99.0, "left": ["process 7: bwrap"]}],
+    ),
     "a running cell, and no further one": ("unreported", [sent(1), RUNNING, GONE]),
 }
 

@@ -21,7 +21,7 @@ import pytest_asyncio
 from interpreter import Interpreter, Settings
 from interpreter.activity import Moment
 from tests.chaos.preload import Machine, pretended_machine
-from tests.chaos.processes import database_of, family_of, kill, left_over
+from tests.chaos.processes import Standing, database_of, family_of, kill, left_over
 from tests.chaos.service import Service, ServiceRefused
 from tests.service.waiting import until
 
@@ -50,7 +50,8 @@ async def serving(work: Path, **options: Any) -> AsyncIterator[Service]:
     )
     async with running as service:
         yield service
-    assert left_over(work / "data") == []
+        groups = Standing.of(work / "data").groups
+    assert left_over(work / "data", groups) == []
 
 
 @pytest.fixture(scope="module")

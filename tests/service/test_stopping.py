@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import os
 import signal
-import stat
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from interpreter import Interpreter, Settings
 from interpreter.admin import stopping
 from interpreter.admin.client import AdminClient
 from interpreter.admin.protocol import Request
+from tests.chaos.processes import Standing, left_over
 
 _ROOT = Path(__file__).parents[2]
 #: A service that keeps its kernels, with one that runs a cell and one that is idle.
@@ -47,69 +46,6 @@ try:
 except asyncio.CancelledError:
     print("ended in order", flush=True)
 """
-
-
-@dataclass(slots=True)
-class Standing:
-    """What a service has on the machine, found by the name of its data directory.
-
-    Attributes:
-        processes: ids of those that were given, or have mounted, something of it.
-        sockets: paths that are bound.
-        mounts: of this process's own namespace.
-        links: temporary directories that lead there.
-        groups: control groups of those processes.
-    """
-
-    processes: set[int]
-    sockets: set[str]
-    mounts: set[str]
-    links: set[str]
-    groups: set[Path]
-
-    @classmethod
-    def of(cls, data_dir: Path) -> "Standing":
-        """Look."""
-        name = str(data_dir)
-        processes = {pid for pid in _all_processes() if _is_of(pid, name)}
-        bound = Path("/proc/net/unix").read_text().splitlines()
-        return cls(
-            processes=processes,
-            sockets={line.split()[-1] for line in bound if name in line}
-            | {str(path) for path in data_dir.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)},
-            mounts={
-                line for line in Path("/proc/self/mountinfo").read_text().split() if name in line
-            },
-            links={
-                str(link)
-                for link in Path("/tmp").glob("cellmate-*/*")
-                if link.is_symlink() and os.readlink(link).startswith(name)
-            },
-            groups={group for pid in processes for group in _groups_of(pid)},
-        )
-
-
-def _all_processes() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdecimal())
-
-
-def _is_of(pid: int, name: str) -> bool:
-    if pid == os.getpid():
-        return False
-    for file in ("cmdline", "mountinfo", "environ"):
-        with contextlib.suppress(OSError):
-            if name in Path(f"/proc/{pid}/{file}").read_text(errors="replace"):
-                return True
-    return False
-
-
-def _groups_of(pid: int) -> Iterator[Path]:
-    """Directories of control groups that were made for kernels."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-            controllers, path = line.split(":", 2)[1:]
-            if "cellmate" in path:
-                yield Path("/sys/fs/cgroup") / controllers / path.lstrip("/")
 
 
 @asynccontextmanager
@@ -148,9 +84,7 @@ async def stop(data_dir: Path, *words: str) -> tuple[int, list[str]]:
 
 def check_nothing_is_left(data_dir: Path, before: Standing) -> None:
     """Nothing of what there was, and nothing else of that service."""
-    after = Standing.of(data_dir)
-    assert after == Standing(set(), set(), set(), set(), set())
-    assert not [group for group in before.groups if group.exists()]
+    assert left_over(data_dir, before.groups) == []
     assert not list((data_dir / "sessions").iterdir())
     unfinished = [path for path in data_dir.rglob("*") if path.name.endswith((".tmp", ".part"))]
     assert not unfinished
