@@ -36,7 +36,7 @@ class ResourceHistory:
     def __init__(self) -> None:
         self._samples: deque[ResourceSample] = deque(maxlen=_MOST_SAMPLES)
         self._kernel_id = ""
-        self._cpu_s = 0.0
+        self._latest = Resources(0, 0.0)
         self._taken_s = 0.0
 
     def add(self, kernel_id: str, used: Resources) -> None:
@@ -46,7 +46,13 @@ class ResourceHistory:
         while self._samples and self._samples[0].at < now - _KEPT:
             self._samples.popleft()
         self._samples.append(ResourceSample(now, used.memory_bytes, percent))
-        self._kernel_id, self._cpu_s, self._taken_s = kernel_id, used.cpu_s, time.monotonic()
+        self._kernel_id, self._latest, self._taken_s = kernel_id, used, time.monotonic()
+
+    def latest(self, kernel_id: str) -> tuple[Resources, float | None] | None:
+        """What a kernel used at its last sample, and its percentage; None if it has none yet."""
+        if kernel_id != self._kernel_id:
+            return None
+        return self._latest, self._samples[-1].cpu_percent if self._samples else None
 
     def cpu_percent(self, kernel_id: str, used: Resources) -> float | None:
         """Its processor time since the last sample, in percent of one; None without a sample."""
@@ -55,7 +61,7 @@ class ResourceHistory:
         passed_s = time.monotonic() - self._taken_s
         if passed_s < _SHORTEST_S:
             return self._samples[-1].cpu_percent if self._samples else None
-        return round(max(0.0, used.cpu_s - self._cpu_s) / passed_s * 100, 1)
+        return round(max(0.0, used.cpu_s - self._latest.cpu_s) / passed_s * 100, 1)
 
     def samples(self) -> tuple[ResourceSample, ...]:
         """All of the last half hour, the oldest first."""

@@ -328,9 +328,18 @@ class Interpreter:
         )
 
     def kernels(self) -> tuple[KernelInfo, ...]:
-        """Every live kernel, the longest running first."""
-        infos = [info for session in self._sessions.values() if (info := session.info())]
+        """Every live kernel, the longest running first.
+
+        What they use is as it was at the last look, half a minute ago at most.
+        """
+        sessions = self._sessions.values()
+        infos = [info for session in sessions if (info := session.info(sampled=True))]
         return tuple(sorted(infos, key=lambda info: info.started_at))
+
+    @property
+    def kernel_count(self) -> int:
+        """How many kernels of sessions are live."""
+        return sum(session.hosted is not None for session in self._sessions.values())
 
     def _standing(self) -> Standing:
         infos = self.kernels()
@@ -360,13 +369,13 @@ class Interpreter:
                 return
             if await self._pool.give_up():
                 continue
-            idle = [session for session in others if not session.busy]
+            idle = [session for session in others if not (session.busy or session.held)]
             if not idle:
                 raise NoCapacity(self._max_kernels)
             longest = max(idle, key=lambda session: session.idle_s)
             passed.add(longest)
-            await longest.cull(_CROWDED_OUT, save_s=_CROWDED_SAVE_S)
-            self.metrics.culled("room")
+            if await longest.cull(_CROWDED_OUT, save_s=_CROWDED_SAVE_S):
+                self.metrics.culled("room")
 
     def _room_for_spares(self) -> int:
         """How many kernels may live beside those of sessions."""
@@ -385,12 +394,12 @@ class Interpreter:
 
     async def _cull_if_idle(self, session: Session) -> None:
         idle_s = session.idle_s
-        if session.busy or idle_s <= self.settings.kernel_idle_s:
+        if session.busy or session.held or idle_s <= self.settings.kernel_idle_s:
             return
         if session.live:
-            log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
-            await session.cull(_CULLED)
-            self.metrics.culled("idle")
+            if await session.cull(_CULLED):
+                log.info("kernel culled", user_id=session.user_id, idle_s=round(idle_s))
+                self.metrics.culled("idle")
         elif idle_s > self.settings.kernel_idle_s + _WORKING_DIRECTORY_KEPT_S:
             await session.close()
 

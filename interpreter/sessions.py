@@ -44,7 +44,7 @@ from interpreter.execution import (
     telling,
 )
 from interpreter.files import FileEvent, FileStore, StoredFile
-from interpreter.hosts.base import HostedKernel, KernelHost, WorkingDirectory
+from interpreter.hosts.base import HostedKernel, KernelHost, Resources, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
 from interpreter.kernel import CellEnd, Kernel, SentCell
 from interpreter.limits import Limits, SessionLimits
@@ -161,6 +161,7 @@ class Session:
             most_bytes=settings.snapshot_bytes,
         )
         self._restarts = 0
+        self._holds = 0
         self._pending = 0
         self._cells = 0
         self._libraries_replaced = False
@@ -542,9 +543,21 @@ class Session:
         self._was_busy = busy
         if kernel is None or not due:
             return
-        used = self._host.resources(kernel.hosted.kernel_id)
+        self._measure(kernel.hosted.kernel_id)
+
+    def _measure(self, kernel_id: str) -> None:
+        used = self._host.resources(kernel_id)
         if used is not None:
-            self._history.add(kernel.hosted.kernel_id, used)
+            self._history.add(kernel_id, used)
+
+    def _used(self, kernel_id: str, *, sampled: bool) -> tuple[Resources, float | None] | None:
+        """What its kernel uses, and its part of a processor in percent."""
+        if sampled:
+            if self._history.latest(kernel_id) is None:
+                self._measure(kernel_id)
+            return self._history.latest(kernel_id)
+        used = self._host.resources(kernel_id)
+        return None if used is None else (used, self._history.cpu_percent(kernel_id, used))
 
     @property
     def last_active_at(self) -> datetime:
@@ -572,6 +585,25 @@ class Session:
         return self._pending > 0
 
     @property
+    def held(self) -> bool:
+        """Whether an admin speaks to its kernel, which is then not to be stopped as idle."""
+        return self._holds > 0
+
+    def hold(self) -> Callable[[], None]:
+        """Begin to count as held. What happens meanwhile is no cell, but changes variables.
+
+        Returns:
+            What ends it; to be called once.
+        """
+        self._holds += 1
+
+        def release() -> None:
+            self._holds -= 1
+            self._saved.outdate()
+
+        return release
+
+    @property
     def slot(self) -> str | None:
         """Its sandbox directory; None before its first kernel."""
         return self._slot
@@ -582,13 +614,18 @@ class Session:
         kernel = self._kernel
         return None if kernel is None or kernel.exit.done() else kernel.hosted
 
-    def info(self) -> KernelInfo | None:
-        """What operators see of its kernel; None without one."""
+    def info(self, *, sampled: bool = False) -> KernelInfo | None:
+        """What operators see of its kernel; None without one.
+
+        Args:
+            sampled: take what it used at the last look (see :meth:`sample`) instead of looking
+                again, which takes milliseconds where there are no control groups.
+        """
         kernel = self._kernel
         if kernel is None or kernel.exit.done():
             return None
         kernel_id = kernel.hosted.kernel_id
-        used = self._host.resources(kernel_id)
+        used, cpu_percent = self._used(kernel_id, sampled=sampled) or (None, None)
         return KernelInfo(
             user_id=self.user_id,
             kernel_id=kernel_id,
@@ -600,13 +637,13 @@ class Session:
             memory_bytes=used.memory_bytes if used else None,
             cpu_s=used.cpu_s if used else None,
             cell_running_s=kernel.cell_running_s,
-            cpu_percent=self._history.cpu_percent(kernel_id, used) if used else None,
+            cpu_percent=cpu_percent,
             last_error=self._last_error,
             waiting_cells=max(0, self._pending - 1),
             phase=kernel.phase or ("collecting" if self.busy and not self._preparing else None),
         )
 
-    async def cull(self, reason: str, *, save_s: float = SAVE_S) -> None:
+    async def cull(self, reason: str, *, save_s: float = SAVE_S, held_too: bool = False) -> bool:
         """End the kernel of an idle session; the working directory stays for the next cell.
 
         The variables are saved for the next kernel. If a cell comes meanwhile, nothing is ended.
@@ -614,14 +651,21 @@ class Session:
         Args:
             reason: the sentence that its user reads with the next cell.
             save_s: how long the saving may take, in seconds.
+            held_too: also while an admin speaks to it.
+
+        Returns:
+            Whether a kernel was ended.
         """
         cells = self._cells
         await self.save_state(time_s=save_s)
         async with self._life_lock:
-            if not self.busy and self._kernel is not None and self._cells == cells:
-                await self._end_kernel()
-                self._state_gone = reason if self._cells else None
-                self._record.note(within_s=0.0, state_gone=self._state_gone)
+            wanted = self.busy or self._cells != cells or (self.held and not held_too)
+            if wanted or self._kernel is None:
+                return False
+            await self._end_kernel()
+            self._state_gone = reason if self._cells else None
+            self._record.note(within_s=0.0, state_gone=self._state_gone)
+            return True
 
     async def save_state(self, *, time_s: float = SAVE_S) -> bool:
         """Save the variables for a kernel to come, if no cell runs; cells may come meanwhile.
@@ -633,14 +677,18 @@ class Session:
             Whether they are saved as they are now.
         """
         kernel, cells = self._kernel, self._cells
-        if kernel is None or self.busy or not kernel.usable:
+        if kernel is None or self.busy or not kernel.usable or self._unrestored:
             return False
+        if self.held:
+            self._saved.outdate()
         limits = self._kernel_limits()
         saved = await self._saved.save(kernel, cells=cells, limits=limits, time_s=time_s)
         return saved and self._cells == cells
 
     def is_save_due(self, interval_s: float) -> bool:
         """Whether cells have run since its variables were saved, and that was so long ago."""
+        if self.held:
+            self._saved.outdate()
         due = self._saved.is_due(self._cells) and self._saved.age_s >= interval_s
         return due and self.live and not self.busy
 

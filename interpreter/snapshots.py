@@ -423,12 +423,18 @@ class SavedState:
         self._most_bytes = most_bytes
         self._cells: int | None = None
         self._tried: int | None = None
+        self._stale = False
         self._saved_at = time.monotonic()
         self._lock = asyncio.Lock()
 
     def is_due(self, cells: int) -> bool:
         """Whether there is something to save of a session that has run so many cells."""
-        return self._most_bytes > 0 and cells not in (0, self._cells, self._tried)
+        changed = self._stale or cells not in (self._cells, self._tried)
+        return self._most_bytes > 0 and cells != 0 and changed
+
+    def outdate(self) -> None:
+        """Have it count as changed since it was saved, though no cell of the session has run."""
+        self._stale = True
 
     @property
     def age_s(self) -> float:
@@ -451,7 +457,7 @@ class SavedState:
             if not self.is_due(cells):
                 return cells == self._cells
             began = time.monotonic()
-            self._tried, self._saved_at = cells, began
+            self._tried, self._saved_at, self._stale = cells, began, False
             try:
                 kept = await self._save(kernel, cells, limits, time_s)
             except (TimeoutError, HostError, OSError) as error:
@@ -550,5 +556,6 @@ class SavedState:
         """Forget what was saved. The kernel must have ended: else it may be saving."""
         async with self._lock:
             self._cells = self._tried = None
+            self._stale = False
             if self._store.may_have(self._user_id):
                 await asyncio.to_thread(self._store.delete, self._user_id)

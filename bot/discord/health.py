@@ -69,13 +69,12 @@ class Health:
     async def report(self) -> dict[str, Any]:
         """How everything stands; ``ok`` is whether people get answers."""
         database = await self._database_answers()
-        kernels = self._service.kernels()
         ready = self._supervisor.is_ready
         return {
             "ok": ready and database and not self.is_draining,
             "discord": [_shard(state) for state in self._supervisor.states],
             "database": "ok" if database else "away",
-            "kernels": len(kernels),
+            "kernels": self._service.kernel_count,
             "draining": self.is_draining,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class TooManyAttachments(InterpreterError):
     """As many kernels are attached to as may be."""
 
     def __str__(self) -> str:
-        return f"{_MOST_ATTACHMENTS} kernels are attached to already; leave one of them first."
+        return f"Admins are attached to {_MOST_ATTACHMENTS} kernels already: leave one of them."
 
 
 class Attachments:
@@ -102,8 +102,12 @@ class Attachments:
         """Whether a kernel is attached to."""
         return any(kernel.kernel_id == kernel_id for kernel in self._running.values())
 
-    def add(self, kernel: HostedKernel) -> Path:
+    def add(self, kernel: HostedKernel, on_end: Callable[[], None] | None = None) -> Path:
         """Attach to a kernel: gives the connection file for a Jupyter client.
+
+        Args:
+            kernel: a live one.
+            on_end: called at the end of the attachment.
 
         Raises:
             TooManyAttachments: there are as many as may be.
@@ -116,6 +120,8 @@ class Attachments:
         task = asyncio.create_task(attachment.run(self._host))
         self._running[task] = kernel
         task.add_done_callback(self._ended)
+        if on_end is not None:
+            task.add_done_callback(lambda _: on_end())
         return connection_file
 
     def _ended(self, task: "asyncio.Task[None]") -> None:

@@ -14,7 +14,7 @@ from interpreter.admin.audit import write_audit
 from interpreter.admin.protocol import MOST_LISTED, Request, kernel_to_json
 from interpreter.admin.sockets import Peer
 from interpreter.errors import DatabaseUnavailable, InterpreterError
-from interpreter.hosts.base import KernelHost
+from interpreter.hosts.base import HostedKernel, KernelHost
 from interpreter.inspection import KernelInfo
 from interpreter.logs import get_logger
 from interpreter.metrics import Metrics
@@ -129,14 +129,17 @@ class Deeds:
     # -- one kernel ------------------------------------------------------------------------------
 
     async def _inspect(self, request: Request, peer: Peer) -> dict[str, Any]:
-        session, info = self._find(request.target)
+        session, _ = self._find(request.target)
         await self._audit(peer, "kernel inspect", session.user_id)
         variables = await session.variables()
         packages: tuple[str, ...] | None = None
         with suppress(DatabaseUnavailable):
             packages = await session.packages()
+        info = session.info()
+        if info is None:
+            raise NotDone(f"The kernel of user {session.user_id!r} has just ended.")
         return {
-            "kernel": kernel_to_json(session.info() or info),
+            "kernel": kernel_to_json(info),
             "variables": [
                 {name: value for name, value in asdict(one).items() if name != "preview"}
                 for one in variables
@@ -149,12 +152,12 @@ class Deeds:
         }
 
     async def _interrupt(self, request: Request, peer: Peer) -> dict[str, Any]:
-        session, info = self._find(request.target)
+        session, kernel = self._find(request.target)
         await self._audit(peer, "kernel interrupt", session.user_id)
         was_running = await session.interrupt()
-        if not was_running and self._attachments.has(info.kernel_id):
+        if not was_running and self._attachments.has(kernel.kernel_id):
             # An admin's own cell, of which the session knows nothing. Idle kernels take no notice.
-            await self._host.signal(info.kernel_id, signal.SIGINT)
+            await self._host.signal(kernel.kernel_id, signal.SIGINT)
         return {"user_id": session.user_id, "was_running": was_running}
 
     async def _shutdown(self, request: Request, peer: Peer) -> dict[str, Any]:
@@ -165,7 +168,7 @@ class Deeds:
         chosen = [
             session
             for session in self._sessions()
-            if session.info() is not None and not (request.idle_only and session.busy)
+            if session.hosted is not None and not (request.idle_only and session.busy)
         ]
         if not chosen:
             return {"user_ids": []}
@@ -180,10 +183,15 @@ class Deeds:
         kernel = session.hosted
         if kernel is None:
             raise NotDone(f"The kernel of user {session.user_id!r} has just ended.")
+        release = session.hold()
         try:
-            connection_file = self._attachments.add(kernel)
-        except OSError as error:
-            raise NotDone(f"No socket could be opened: {error.strerror or error}.") from error
+            connection_file = self._attachments.add(kernel, release)
+        except BaseException as error:
+            release()
+            if isinstance(error, OSError):
+                reason = error.strerror or error
+                raise NotDone(f"No socket could be opened: {reason}.") from error
+            raise
         self._metrics.attached()
         return {"user_id": session.user_id, "connection_file": str(connection_file)}
 
@@ -197,14 +205,14 @@ class Deeds:
 
     # -- finding one -----------------------------------------------------------------------------
 
-    def _find(self, target: str) -> "tuple[Session, KernelInfo]":
-        """The session that an admin means, by the id of its user or kernel.
+    def _find(self, target: str) -> "tuple[Session, HostedKernel]":
+        """The session that an admin means, by the id of its user or kernel, and that kernel.
 
         Raises:
             NotDone: there is none, or more than one.
         """
-        live = [(s, info) for s in self._sessions() if (info := s.info()) is not None]
-        found = [pair for pair in live if target in (pair[1].user_id, pair[1].kernel_id)]
+        live = [(s, kernel) for s in self._sessions() if (kernel := s.hosted) is not None]
+        found = [pair for pair in live if target in (pair[0].user_id, pair[1].kernel_id)]
         if not found and len(target) >= _LEAST_ID_CHARS:
             found = [pair for pair in live if pair[1].kernel_id.startswith(target)]
         if len(found) == 1:
@@ -212,8 +220,8 @@ class Deeds:
         if found:
             raise NotDone(f"{len(found)} kernels go by {target!r}; give the whole id of one.")
         raise NotDone(
-            f"No live kernel belongs to {target!r}: no user with a live kernel and no kernel has "
-            "that id. `kernels list` shows those there are."
+            f"No live kernel belongs to {target!r}, and none has that id: `kernels list` shows "
+            "those there are."
         )
 
     async def _audit(self, peer: Peer, action: str, target: str = "", detail: str = "") -> None:
@@ -249,7 +257,7 @@ async def _end_kernel(session: "Session", *, only_idle: bool) -> bool:
     reads what happened. A busy one is closed: else cells that wait would go on in a new kernel.
     """
     if not session.busy:
-        await session.cull(_STOPPED)
+        await session.cull(_STOPPED, held_too=True)
     if session.live and not only_idle:
         await session.close()
     return not session.live

@@ -16,7 +16,14 @@ import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from bot.people.audit import Audit, AuditEntry
-from interpreter import DatabaseUnavailable, Interpreter, RecordStore, Session
+from interpreter import (
+    DatabaseUnavailable,
+    Interpreter,
+    NoCapacity,
+    RecordStore,
+    Session,
+    Settings,
+)
 from interpreter.__main__ import main
 from interpreter.admin.attachments import Attachments, Patience
 from interpreter.admin.client import AdminClient, NoService, Refused
@@ -233,6 +240,38 @@ async def test_leaving_an_attached_kernel_does_not_end_it(
         large = await run_attached(client, f"print(len({'a' * 500_000!r}))")
         assert large == "500000\n"
     assert (await session.execute("x")).text == "1"
+
+
+async def test_what_an_admin_did_in_a_kernel_outlives_it(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("x = 'the user'")
+    assert await session.save_state()
+    done = await ask(service, Request("attach", session.user_id))
+    async with jupyter(done["connection_file"]) as client:
+        await run_attached(client, "x = 'the admin'")
+        assert session.held and session.is_save_due(0.0)
+        assert not await session.cull("It was idle."), "not beneath an admin"
+        assert session.live
+    await until(lambda: not session.held)
+    assert session.is_save_due(0.0), "no cell of the user's has run, but x is another"
+    assert await session.cull("It was idle.")
+    assert (await session.execute("x")).text.startswith("'the admin'")
+
+
+async def test_a_kernel_that_an_admin_is_attached_to_is_not_crowded_out(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "d", max_kernels=1, warm_kernels=0, kernel_idle_s=0.2)
+    async with Interpreter.open(settings) as small:
+        session = await small.session(user_id="held")
+        await session.execute("1")
+        async with AdminClient.connect(settings.data_dir) as client:
+            await client.ask(Request("attach", "held"))
+        with pytest.raises(NoCapacity):
+            await (await small.session(user_id="newcomer")).execute("1")
+        await until(lambda: session.idle_s > settings.kernel_idle_s)
+        await small._cull_if_idle(session)
+        assert session.live
+        assert b'cellmate_culls_total{reason="room"} 0.0' in small.metrics.text()
 
 
 async def test_only_admins_can_reach_an_attached_kernel_and_nothing_of_it_stays(

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from interpreter import Interpreter, Session
+from interpreter.hosts.local import LocalKernelHost
 from interpreter.metrics import Metrics, Standing
 
 
@@ -62,6 +63,21 @@ async def test_kernels_are_counted_by_state(service: Interpreter, session: Sessi
     assert inside[0]("cellmate_kernels", "busy") == before("cellmate_kernels", "busy") + 1
     assert after("cellmate_kernels", "idle") == before("cellmate_kernels", "idle") + 1
     assert after("cellmate_kernels_memory_bytes") > before("cellmate_kernels_memory_bytes")
+
+
+async def test_who_only_counts_has_no_kernel_measured_again(
+    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await session.execute("1")
+    [before] = [kernel for kernel in service.kernels() if kernel.user_id == session.user_id]
+    looked: list[str] = []
+    monkeypatch.setattr(LocalKernelHost, "resources", lambda _, kernel_id: looked.append(kernel_id))
+    assert before.memory_bytes is not None
+    assert Read(service.metrics)("cellmate_kernels_memory_bytes") >= before.memory_bytes
+    [after] = [kernel for kernel in service.kernels() if kernel.user_id == session.user_id]
+    assert (after.memory_bytes, after.cpu_s) == (before.memory_bytes, before.cpu_s)
+    assert service.kernel_count >= 1
+    assert before.kernel_id not in looked
 
 
 async def test_a_kernels_start_is_measured_once(service: Interpreter, session: Session) -> None:
