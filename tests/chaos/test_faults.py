@@ -27,6 +27,7 @@ from tests.service.waiting import until
 
 _numbers = itertools.count(1)
 _DISK_MB = 64
+_MINUTE_S = 60.0
 #: What a caller may expect when the machine lacks something; anything else is a fault of ours.
 _KNOWN = ("KernelStartFailed", "SandboxUnavailable", "StorageFailed", "DatabaseUnavailable")
 _SETTINGS: dict[str, Any] = {
@@ -320,21 +321,38 @@ async def test_service_without_descriptors_says_so_and_loses_none(
 # -- the database and the disk under it -----------------------------------------------------------
 
 
-async def test_cell_outlives_a_database_that_hangs(service: Service, user: str) -> None:
+@pytest.mark.timeout(240)
+async def test_minute_without_the_database_costs_nobody_a_variable_or_a_file(
+    service: Service, user: str
+) -> None:
+    other, newcomer = f"{user}b", f"{user}c"
     await run(service, user, "x = 1")
+    await run(service, other, "x = 1")
+    kept = await save(service, other, "kept")
     database = database_of(service.data_dir)
     assert database is not None
     database.send_signal(signal.SIGSTOP)
+    over = asyncio.create_task(asyncio.sleep(_MINUTE_S))
     try:
-        assert (await run(service, user, "print(x)"))["text"] == "1\n"
-        waiting = asyncio.create_task(run(service, user, _WRITE))
-        await asyncio.wait([waiting], timeout=6.0)  # longer than one call may take
-        assert not waiting.done()
+        coming = asyncio.create_task(run(service, newcomer, "print('here')"))
+        storing = asyncio.create_task(run(service, user, f"{_WRITE} print(x)"))
+        refusals = 0
+        while not over.done():
+            with pytest.raises(ServiceRefused, match="DatabaseUnavailable"):
+                await save(service, other, "refused")
+            refusals += 1
+            assert (await run(service, other, "print(x)"))["text"] == "1\n"
+        assert refusals >= 6, "each has to be told within about 5 s, the first one too"
+        assert not coming.done() and not storing.done()
     finally:
         database.send_signal(signal.SIGCONT)
-    result = await waiting
-    assert [file["name"] for file in result["files"]] == ["made.txt"]
-    assert {file["name"] for file in await service.call("files", user=user)} == {"made.txt"}
+    assert (await coming)["text"] == "here\n"
+    stored = await storing
+    assert ([file["name"] for file in stored["files"]], stored["text"]) == (["made.txt"], "1\n")
+    after = await _once_it_works(lambda: save(service, other, "after"))
+    there = await files(service, other)
+    assert there == {(file["name"], file["sha256"]) for file in (kept, after)}
+    assert {name for name, _ in await files(service, user)} == {"made.txt"}
 
 
 async def test_slow_disk_makes_nobody_wait_but_who_stores(
