@@ -93,14 +93,13 @@ def _start(arguments: Arguments) -> int:
 
 
 @asynccontextmanager
-async def _opened(
-    settings: "Settings", *, keep_kernels: bool = False
-) -> "AsyncIterator[Interpreter]":
+async def _opened(settings: "Settings", *, but: str | None = None) -> "AsyncIterator[Interpreter]":
+    """The service. What people have in it goes on afterwards, but for one user's session."""
     from interpreter import Interpreter
 
     async with AsyncExitStack() as stack:
         with _refusals_said():
-            opening = Interpreter.open(settings, keep_kernels=keep_kernels, on_progress=_say)
+            opening = Interpreter.open(settings, keep_kernels=True, but=but, on_progress=_say)
             service = await stack.enter_async_context(opening)
         yield service
 
@@ -158,7 +157,7 @@ async def _run_bot(
 
     try:
         with signals:
-            async with _opened(settings, keep_kernels=True) as service:
+            async with _opened(settings) as service:
                 keeps_cells = settings.orphan_s > 0
                 await run(bot_settings, service, signals, keeps_cells=keeps_cells)
     except CannotConnect as error:
@@ -186,7 +185,7 @@ async def _run_console(
 
     directory = OutputDirectory(arguments.output)
     async with (
-        _opened(settings) as service,
+        _opened(settings, but=arguments.user) as service,
         open_talk(
             bot_settings, service, user_id=arguments.user, screen=screen, directory=directory
         ) as talk,
@@ -225,7 +224,7 @@ async def _run_batch(
     from bot.console.views import PlainView, TerminalView
 
     directory = OutputDirectory(arguments.output)
-    async with _opened(settings) as service:
+    async with _opened(settings, but=arguments.user) as service:
         session = await service.session(user_id=arguments.user)
         for path in arguments.files:
             with evictions_told(service, user_id=arguments.user, say=_say):

@@ -125,6 +125,7 @@ class Interpreter:
         *,
         host: KernelHost | None = None,
         keep_kernels: bool = False,
+        but: str | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> AsyncGenerator["Interpreter"]:
         """Start the service; everything it started ends with the context.
@@ -138,6 +139,8 @@ class Interpreter:
             keep_kernels: leave kernels, and the cells they run, to a later service instead of
                 ending them with the context. A crash leaves them in any case. They end by
                 themselves if none comes within ``settings.orphan_s``.
+            but: the id of a user whose session ends with the context even so; if there is no other
+                one, nothing is kept.
             on_progress: gets a line for a person about each longer step.
 
         Raises:
@@ -201,6 +204,8 @@ class Interpreter:
                 for chore in chores:
                     chore.cancel()
                 files.unsubscribe(service._file_changed)
+                if keep_kernels and but is not None and not service._is_stopped:
+                    keep_kernels = await service._others_left(but)
                 leaves = keep_kernels or service._is_stopped
                 await (service._leave() if leaves else service._close())
 
@@ -463,6 +468,18 @@ class Interpreter:
             cell_timeout_s=self.settings.cell_timeout_s,
         )
         self._reattached = await reattaching.run()
+
+    async def _others_left(self, user_id: str) -> bool:
+        """Close a user's session; tells whether there are sessions of others."""
+        self._closed = True
+        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
+        session = self.find_session(user_id)
+        if session is not None:
+            try:
+                await session.close()
+            except Exception:  # the others' are to be left all the same
+                log.exception("a session could not be closed", user_id=user_id)
+        return any(session.user_id != user_id for session in self._sessions.values())
 
     async def _leave(self) -> None:
         """End, but leave sessions to a later service: kernels and the cells they run, or, if all

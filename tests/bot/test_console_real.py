@@ -1,5 +1,6 @@
 """The whole program with real kernels: at a prompt in a terminal, and without one."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,8 +14,9 @@ import psutil
 import pytest
 
 from bot.console.console import HINT
-from interpreter import Settings
+from interpreter import Interpreter, SessionClosed, Settings
 from tests.bot.terminal import ROOT, Terminal, program_in_terminal
+from tests.chaos.processes import family_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -215,16 +217,63 @@ def test_a_dead_kernel_is_said_and_the_next_cell_runs(terminal: Terminal) -> Non
     terminal.expect("Out[1]: 2")
 
 
-def test_sigterm_ends_the_program_and_all_it_started(terminal: Terminal) -> None:
+def test_sigterm_ends_the_program_and_all_it_started(terminal: Terminal, tmp_path: Path) -> None:
     terminal.type("print('run' + 'ning', flush=True); import time; time.sleep(600)\r")
     terminal.expect("running\r\n")
-    started = psutil.Process(terminal.program.pid).children(recursive=True)
-    assert started
+    family = family_of(tmp_path / "data")
+    started = [*psutil.Process(terminal.program.pid).children(recursive=True), *family.all()]
+    assert family.kernels
     terminal.program.terminate()
     assert terminal.ends() == 0
     _, alive = psutil.wait_procs(started, timeout=20)
     assert alive == []
     assert OUR_TRACEBACK not in terminal.seen
+
+
+async def test_a_run_on_the_bot_s_data_leaves_what_is_others(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        mongodb_uri=environment.get("MONGODB_URI"),
+        warm_kernels=0,
+        kernel_env_dir=Path(environment["KERNEL_ENV_DIR"]),
+    )
+    snapshots = tmp_path / "data" / "snapshots"
+    async with Interpreter.open(settings, keep_kernels=True) as bot:
+        session = await bot.session(user_id="42")
+        await session.execute("kept = 41; open('made', 'w').close()")
+        assert await session.save_state()
+        runs = asyncio.Event()
+        cell = asyncio.create_task(
+            session.execute(
+                "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\nkept + 1",
+                on_phase=lambda phase: runs.set() if phase.name == "running" else None,
+                note={"turn": "7"},
+            )
+        )
+        await runs.wait()
+    with pytest.raises(SessionClosed):
+        await cell
+    saved = sorted(snapshots.rglob("*"))
+    assert saved
+
+    done = await asyncio.to_thread(run_batch, tmp_path, environment, stdin="own = 1; print(own)")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert len(family_of(tmp_path / "data").kernels) == 1, "its own has ended"
+    assert sorted(snapshots.rglob("*")) == saved
+
+    async with Interpreter.open(settings) as bot:
+        assert bot.find_session("local") is None
+        (recovered,) = bot.recovered
+        session = await bot.session(user_id="42")
+        (work,) = (tmp_path / "data" / "sessions").glob("*/work")
+        (work / "go").touch()
+        result = await recovered.result
+        assert (recovered.user_id, recovered.note, result.text) == ("42", {"turn": "7"}, "42")
+        after = await session.execute("import os; kept, os.path.exists('made')")
+        assert (after.text, after.state_lost) == ("(41, True)", False)
+    assert family_of(tmp_path / "data").all() == ()
 
 
 def test_a_second_program_on_the_same_data_says_so(
