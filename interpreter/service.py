@@ -45,7 +45,9 @@ _SAMPLE_INTERVAL_S, _IDLE_SAMPLED_EVERY = 5.0, 6
 #: How long the working directory of a culled session is kept; what was made in it is stored anyway.
 _WORKING_DIRECTORY_KEPT_S = 48 * 3600.0
 #: What a typical kernel takes, of memory of its own: the machine is filled by this, not by limits.
-_TYPICAL_KERNEL_BYTES = 192 << 20
+#: An idle one with a small table and a plot has 34 MB (benchmarks.sizing) and some page tables;
+#: the rest is for tables that aren't small, as too many kernels cost somebody a running cell.
+_TYPICAL_KERNEL_BYTES = 96 << 20
 _MEMORY_SHARE = 0.75
 #: How large a part of all kernels the spare ones may be, where nothing is set.
 _SPARE_SHARE = 0.25
@@ -563,4 +565,9 @@ def _most_spares(settings: Settings, max_kernels: int) -> int:
 
 def kernels_for_this_machine() -> int:
     """How many kernels may live at once where nothing is set: as many as memory allows."""
-    return max(2, int(machine_memory_bytes() * _MEMORY_SHARE / _TYPICAL_KERNEL_BYTES))
+    return kernels_for(machine_memory_bytes())
+
+
+def kernels_for(memory_bytes: int) -> int:
+    """How many kernels may live at once in so much memory."""
+    return max(2, int(memory_bytes * _MEMORY_SHARE / _TYPICAL_KERNEL_BYTES))
