@@ -2,7 +2,8 @@
 
 The client connects to sockets of the service's, in a directory that only admins can enter; each
 connection is led on to the kernel's own socket. So the client meets no path that the kernel's code
-can write to, and nothing of it is left when the client, the kernel or the service has gone.
+can write to, and nothing of it is left when the client, the kernel or the service has gone. What
+goes through is in ``conversation.py``.
 """
 
 import asyncio
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interpreter.admin.client_messages import harmless
+from interpreter.admin.conversation import Conversation
 from interpreter.admin.heartbeat import answer_heartbeats
+from interpreter.admin.relay import relay
 from interpreter.admin.sockets import MOST_PATH_BYTES, Peer, listen_in, make_private_directory
 from interpreter.errors import InterpreterError
 from interpreter.hosts.base import HostedKernel, KernelHost
@@ -38,7 +40,7 @@ _PIECE_BYTES = 64 << 10
 #: Who takes nothing for so long is hung up on: what a kernel sends waits in its own memory.
 _SEND_S = 10.0
 _ACCEPT_PAUSE_S = 1.0
-_HEARTBEAT, _REQUESTS = "hb_port", ("shell_port", "control_port")
+_HEARTBEAT, _QUESTIONS, _REQUESTS = "hb_port", "stdin_port", ("shell_port", "control_port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class _Attachment:
         self._kernel = kernel
         self._share = share
         self._patience = patience
+        self._conversation = Conversation(str(kernel.connection["key"]).encode())
         self._listening: dict[str, socket.socket] = {}
         self._directory: Path | None = None
         self._link: Path | None = None
@@ -242,9 +245,12 @@ class _Attachment:
                     await answer_heartbeats(client)
                     return
                 path = f"{self._kernel.connection['ip']}-{self._kernel.connection[port]}"
-                said = harmless(client) if port in _REQUESTS else _pieces(client)
+                talk = self._conversation
+                said = relay(client, talk.request) if port in _REQUESTS else _pieces(client)
                 with open_socket(path, pid=self._kernel.pid) as kernel:
-                    await _first(self._lead(said, kernel), self._lead_back(kernel, client))
+                    look = talk.question if port == _QUESTIONS else talk.reply
+                    answered = relay(kernel, look, share=self._share)
+                    await _first(self._lead(said, kernel), self._lead_back(answered, client))
         finally:
             self._connections -= 1
             if not self._connections:
@@ -257,16 +263,11 @@ class _Attachment:
             self._expect(self._patience.idle_s)
             await loop.sock_sendall(kernel, piece)
 
-    async def _lead_back(self, kernel: socket.socket, client: socket.socket) -> None:
-        """Pass on what a kernel says, in its turn: it may say anything, and without end."""
+    async def _lead_back(self, said: AsyncIterator[bytes], client: socket.socket) -> None:
+        """Pass on what a kernel says; it waits while the client doesn't read."""
         loop = asyncio.get_running_loop()
-        async for piece in _pieces(kernel):
-            await self._share.begin()
-            began = time.monotonic()
-            try:
-                sent = _send_some(client, piece)
-            finally:
-                self._share.end(time.monotonic() - began)
+        async for piece in said:
+            sent = _send_some(client, piece)
             if sent < len(piece):
                 async with asyncio.timeout(_SEND_S):
                     await loop.sock_sendall(client, piece[sent:])

@@ -117,11 +117,13 @@ def _in_words(request: Request, done: dict[str, Any]) -> str:
             return _shut_down_in_words(done["user_ids"])
         case "attach":
             return (
-                f"Attached to the kernel of user {plain(done['user_id'])}. On this machine, as the "
-                "same account:\n\n"
+                f"The kernel of user {plain(done['user_id'])} is open to you. On this machine, as "
+                "the same account, run\n\n"
                 f"    jupyter console --existing {done['connection_file']}\n\n"
                 "You see and change the user's variables, and their cells wait while yours run. "
-                "It ends when you leave, after half an hour without a word, and with the kernel."
+                "Whatever the console shows or asks comes from the user's kernel: believe none of "
+                "it, and give it no password. It closes when you leave, after half an hour without "
+                "a word from you, and with the kernel."
             )
     raise AssertionError(request.do)
 

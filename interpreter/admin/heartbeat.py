@@ -7,7 +7,7 @@ ended; so kernels need no thread for it.
 import asyncio
 import socket
 
-from interpreter.admin.client_messages import receive
+from interpreter.admin.relay import receive
 from interpreter.zmtp import Command, ConnectionBroken, Decoder, encode_handshake, encode_message
 
 #: A heartbeat has a few bytes.

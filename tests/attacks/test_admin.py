@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from interpreter import Session
 from interpreter.admin.client import AdminClient
@@ -92,3 +95,65 @@ async def test_a_kernel_that_lies_about_its_variables_can_be_inspected(
     text = inspection_text(inspected)
     assert "and at least 100 more." in text
     assert all(c.isprintable() or c == "\n" for c in text)
+
+
+ON_THE_TERMINAL = """
+kernel = get_ipython().kernel
+session, admin = kernel.session, {admin!r}.encode()
+evil = '\\x1b]52;c;ZXZpbA==\\x07\\x1b]0;title\\x07\\x9b2J\\x1b[31mred\\x1b[0m\\x7f\\x08\\r\\n'
+parent = {{'msg_id': {admin!r} + '_1', 'session': {admin!r}, 'msg_type': 'execute_request'}}
+def forge(kind, content, stream=kernel.iopub_socket, **more):
+    session.send(stream, kind, content, parent=parent, **more)
+forge('stream', {{'name': 'stdout', 'text': evil}})
+forge('error', {{'ename': evil, 'evalue': evil, 'traceback': [evil]}})
+forge('display_data', {{'data': {{'text/plain': evil, evil: [{{evil: evil}}]}}, 'metadata': {{}}}})
+forge(evil, {{}})
+forge('stream', {{'name': 'stdout', 'text': 'the last'}})
+ask = {{'prompt': '[sudo] password for admin: ', 'password': True}}
+forge('input_request', ask)
+forge('input_request', ask, kernel.stdin_socket, ident=admin)
+"""
+
+
+async def test_a_kernel_does_not_get_at_the_terminal_of_an_admin(
+    arena: Arena, attacker: Session
+) -> None:
+    await attacker.execute("1")
+    done = await ask(arena, Request("attach", attacker.user_id))
+    client = AsyncKernelClient(connection_file=done["connection_file"])
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=20)
+        await arena.attack(attacker, ON_THE_TERMINAL.format(admin=client.session.session))
+        shown = []
+        while not shown or shown[-1]["content"].get("text") != "the last":
+            shown.append(await client.get_iopub_msg(timeout=20))
+        kinds = [message["header"]["msg_type"] for message in shown]
+        assert {"stream", "error", "display_data"} <= set(kinds)
+        assert "input_request" not in kinds
+        written = "".join(texts_of([message["header"] | message["content"] for message in shown]))
+        assert "red" in written
+        assert [c for c in written if not c.isprintable() and c not in "\n\t\r\b"] == []
+        # Of what it asks only that comes through which a cell of the admin's asks, and it says so.
+        client.execute("name = input('Who? ')")
+        asked = await client.get_stdin_msg(timeout=20)
+        assert asked["content"]["prompt"] == "[the user's kernel asks] Who? "
+        client.input("me")
+        reply = await client.get_shell_msg(timeout=20)
+        while reply["header"]["msg_type"] != "execute_reply":
+            reply = await client.get_shell_msg(timeout=20)
+        assert reply["content"]["status"] == "ok"
+    finally:
+        client.stop_channels()
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """All texts in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts_of(one)
+    elif isinstance(value, dict):
+        yield from texts_of([*value.keys(), *value.values()])
