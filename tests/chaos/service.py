@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.processes import database_of, family_of, kill
+
 _ROOT = Path(__file__).resolve().parents[2]
 _DRIVER = ("-m", "tests.chaos.driver")
 _LEAVE_S = 60.0
@@ -171,11 +173,17 @@ class Service:
 
     async def end(self) -> None:
         """End it and all that earlier ones left running."""
-        if not self.ready.is_set() or self._keeps_kernels:
-            if self._reading is not None:
-                await self.kill()
-            await self.start(keep_kernels=False)
-        await self.leave()
+        try:
+            if not self.ready.is_set() or self._keeps_kernels:
+                if self._reading is not None:
+                    await self.kill()
+                await self.start(keep_kernels=False)
+            await self.leave()
+        except BaseException:  # kernels would wait for a further service, which nobody starts
+            for process in (*family_of(self.data_dir).all(), database_of(self.data_dir)):
+                if process is not None:
+                    kill(process)
+            raise
 
     async def _write(self, content: Mapping[str, Any]) -> None:
         assert self._process is not None and self._process.stdin is not None

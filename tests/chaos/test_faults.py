@@ -254,7 +254,8 @@ async def test_fork_server_without_memory_fails_starts_not_the_service(
     (server,) = family_of(service.data_dir).servers
     before = server.rlimit(psutil.RLIMIT_AS)
     server.rlimit(psutil.RLIMIT_AS, (server.memory_info().vms, before[1]))
-    await _newcomers(service, user)
+    outcomes = await _newcomers(service, user)
+    assert any(isinstance(outcome, ServiceRefused) for outcome in outcomes), outcomes
     assert (await run(service, user, "print(x)"))["text"] == "1\n"
     with suppress(psutil.NoSuchProcess):
         server.rlimit(psutil.RLIMIT_AS, before)
@@ -272,19 +273,33 @@ async def _newcomers(service: Service, user: str) -> list[Any]:
     return outcomes
 
 
+def _memory_group_files() -> tuple[Path, str, str] | None:
+    """Where a group with a limit can be made, and its files: the limit, what was ended for it."""
+    above = Path("/sys/fs/cgroup")
+    if os.access(above / "memory" / "cgroup.procs", os.W_OK):
+        return above / "memory", "memory.limit_in_bytes", "memory.oom_control"
+    controllers = above / "cgroup.subtree_control"
+    if os.access(controllers, os.W_OK) and "memory" in controllers.read_text().split():
+        return above, "memory.max", "memory.events"
+    return None
+
+
 async def test_fork_server_killed_for_its_memory_is_replaced(service: Service, user: str) -> None:
     """In a control group of its own, whose limit it breaks as soon as it forks."""
-    groups = Path("/sys/fs/cgroup/memory")
-    if not os.access(groups / "cgroup.procs", os.W_OK):
+    files = _memory_group_files()
+    if files is None:
         pytest.skip("the test may make no control group here")
+    groups, limit, events = files
     await run(service, user, "x = 1")
     (server,) = family_of(service.data_dir).servers
     group = groups / f"chaos-{os.getpid()}"
     group.mkdir()
     try:
-        (group / "memory.limit_in_bytes").write_text(str(1 << 20))
+        (group / limit).write_text(str(1 << 20))
         (group / "cgroup.procs").write_text(str(server.pid))
         await _newcomers(service, user)
+        counts = dict(line.split() for line in (group / events).read_text().splitlines())
+        assert int(counts["oom_kill"]) > 0, counts
         kill(server)  # in case the system has chosen its children
         told = await run(service, user, "print('x' in globals())")
         assert told["text"] == "True\n" or (told["state_lost"] and told["message"]), told
@@ -363,6 +378,9 @@ async def test_slow_disk_makes_nobody_wait_but_who_stores(
     other = f"{user}b"
     await run(service, user, "x = 1")
     await run(service, other, "x = 1")
+    database = database_of(service.data_dir)
+    assert database is not None
+    assert machine.library in {mapped.path for mapped in database.memory_maps()}, "it is slow, too"
     machine.slow_down(0.5)
     try:
         storing = asyncio.create_task(save(service, user, "slow"))
@@ -381,3 +399,6 @@ async def test_no_fault_is_left_out_where_tests_run_as_root() -> None:
     """What is skipped above must not hide that it can't be tried any more."""
     if os.environ.get("CI") and os.geteuid() == 0:
         assert shutil.which("cc") and shutil.which("unshare")
+        # Unless whoever runs the machine has shut the groups off.
+        shut = os.statvfs("/sys/fs/cgroup").f_flag & os.ST_RDONLY
+        assert shut or _memory_group_files() is not None
