@@ -898,6 +898,11 @@ class LocalKernelHost:
         for fork in self._forks.values():
             fork.close()
         await self._servers.leave()
+        if self._groups is not None and not any(
+            list(directory.glob("kernel-*")) for directory in self._groups.directories().values()
+        ):  # perhaps there is no later service, and nobody else removes them
+            await asyncio.to_thread(self._groups.close)
+            self._control.remove(GROUPS_FILE)
         log.info("kernels are left to the next service", kernels=len(self._forks))
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

@@ -121,7 +121,7 @@ async def test_stopping_ends_the_kernels_of_a_service_that_was_killed(tmp_path: 
         assert (status, said) == (
             0,
             [
-                "A service was killed here, and kernels of it may live on: ending them.",
+                "Kernels of an earlier service may live on: ending them.",
                 "Nothing is left running.",
             ],
         )
@@ -152,3 +152,13 @@ async def test_a_service_that_hangs_is_killed(
         ]
         assert said[-1] == "Nothing is left running."
         check_nothing_is_left(data_dir, before)
+
+
+async def test_service_that_leaves_without_kernels_leaves_no_control_groups(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "d", warm_kernels=0, orphan_s=0)
+    async with Interpreter.open(settings, keep_kernels=True) as service:
+        session = await service.session(user_id="1")
+        assert (await session.execute("1")).status == "ok"
+        groups = Standing.of(settings.data_dir).groups
+        await session.close()
+    assert [group for group in groups if group.exists()] == []
