@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -21,6 +20,7 @@ from bot.conversation import (
 )
 from bot.errors import BotError, ContextTooLong, ModelError
 from bot.history import cost_of, fitted, kept_exchange
+from bot.interrupting import GRACE_S, interrupted
 from bot.prompts import CLOSING, EMPTY_REPLY, answer_text, pictures_of, result_text
 from bot.reply_assembly import tokens_of
 from bot.tools import EXECUTE, UnusableCall, code_of
@@ -45,8 +45,6 @@ TurnStatus: TypeAlias = Literal["answered", "stopped", "rounds", "time", "tokens
 OnEvent: TypeAlias = Callable[[TurnEvent], None]
 OpenSession: TypeAlias = Callable[[], Awaitable[Session]]
 
-#: How long an interrupted cell has to end before it is ended with its kernel.
-_GRACE_S = 6.0
 #: A round that begins with less time than this is the last one.
 _LAST_ROUND_S = 60.0
 _LAST_ROUND_SHARE = 0.1
@@ -74,12 +72,14 @@ _THOUGHT_ONLY = (
 )
 _BROKEN = "Something went wrong in here; the log has it. Please try again."
 _STOPPED = "Stopped. The variables are kept."
+#: Of a turn that was let go of and had nothing that goes on.
+CUT_SHORT: Final = "I had to be restarted before this was done; please ask again in a minute."
 _LEFT = "Left while a cell ran."
 #: Where a cell goes on without anybody; one that hasn't begun, or asks somebody, doesn't.
 GOES_ON: Final = frozenset({"running", "installing"})
-_STOPPED_HARD = (
-    "Stopped. The cell could not be interrupted, so it was ended with its kernel: the variables "
-    "are gone, the files are still there."
+_ENDED_HARD = (
+    "The cell could not be interrupted, so it was ended with its kernel: the variables are gone, "
+    "the files are still there."
 )
 
 
@@ -289,8 +289,7 @@ class _Turn:
         try:
             ending = await self._rounds()
         except _Stopped:
-            note = _STOPPED_HARD if self._ended_hard else _STOPPED
-            ending = _Ending("stopped", self._words_so_far(), note)
+            ending = _Ending("stopped", self._words_so_far(), self._stopped_note())
         except _Left:
             ending = _Ending("left", note=_LEFT)
         except _TimeUp:
@@ -385,6 +384,11 @@ class _Turn:
                 steps = self._limits.rounds
                 named = "1 step" if steps == 1 else f"{steps} steps"
                 return f"Stopped after {named}, the limit for one answer; ask to go on."
+
+    def _stopped_note(self) -> str:
+        if self._control.is_left:  # its user has stopped nothing
+            return f"{CUT_SHORT} {_ENDED_HARD}" if self._ended_hard else CUT_SHORT
+        return f"Stopped. {_ENDED_HARD}" if self._ended_hard else _STOPPED
 
     def _words_so_far(self) -> str:
         """What the model was saying, or has said beside its last calls."""
@@ -572,12 +576,9 @@ class _Turn:
         if self._phase == "queued":
             await abandon(cell)  # an interrupt would hit the cell before it
             return
-        with suppress(InterpreterError):
-            await session.interrupt()
-        await asyncio.wait([cell], timeout=_GRACE_S)
-        if not cell.done() and self._phase == "collecting":
-            await asyncio.wait([cell])  # it has stopped; what it made is on its way
-        if not cell.done():
+        if not await interrupted(
+            session, cell, is_collecting=lambda: self._phase == "collecting", grace_s=GRACE_S
+        ):
             self._ended_hard = True
             await abandon(cell)
 

@@ -13,6 +13,7 @@ from bot.discord.destinations import (
     Destination,
     FilesLate,
     InteractionRef,
+    MessageThere,
     SentMessage,
 )
 from bot.discord.metrics import Metrics
@@ -182,6 +183,18 @@ class Delivery:
             DatabaseUnavailable: the database can't be used.
         """
         return await self._outbox.promised()
+
+    async def withdraw(self, key: str) -> None:
+        """Have a promise forgotten that nothing is to be delivered for."""
+        await self._outbox.withdraw(key)
+
+    async def look(self, sent: SentMessage) -> MessageThere | None:
+        """See what a message of ours says now; tries for a minute.
+
+        Returns:
+            None if it is gone or can't be read.
+        """
+        return await self._post.look(sent)
 
     async def find(self, to: Destination, *, custom_id: str, since: datetime) -> SentMessage | None:
         """Look in a channel for a message of ours with a certain button; None if it isn't seen.

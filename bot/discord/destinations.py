@@ -85,6 +85,19 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageThere:
+    """What a message of ours says now.
+
+    Attributes:
+        content: its words.
+        custom_ids: of its buttons.
+    """
+
+    content: str
+    custom_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class SentMessage:
     """A message that is there.
 

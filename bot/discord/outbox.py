@@ -231,6 +231,12 @@ class Outbox:
         self._promises[key] = entry
         await asyncio.shield(self._record_soon(entry))
 
+    async def withdraw(self, key: str) -> None:
+        """Have a promise forgotten that nothing is to be delivered for."""
+        entry = self._promises.pop(key, None)
+        if entry is not None:
+            await self._settle(entry)
+
     def show(self, key: str, sent: SentMessage) -> None:
         """Remember with a promise, in the background, what is shown meanwhile."""
         entry = self._promises.get(key)

@@ -7,14 +7,9 @@ from typing import Any
 from bot.abandon import abandon
 from bot.chat import GOES_ON, TurnControl
 from bot.discord.progress import Progress
+from bot.interrupting import GRACE_S, interrupted
 from bot.turn_events import CellDone, CellInstalling, CellOutput, CellRunning, CellWaiting
-from interpreter import Execution, InterpreterError, OnInput, Phase, Session
-from interpreter.logs import get_logger
-
-log = get_logger(__name__)
-
-#: How long an interrupted cell has to end before it is ended with its kernel.
-_GRACE_S = 6.0
+from interpreter import Execution, OnInput, Phase, Session
 
 
 class TurnLeft(Exception):
@@ -41,7 +36,7 @@ async def run_own_code(
     on_input: OnInput,
     control: TurnControl,
     cell_note: Mapping[str, str] | None = None,
-    grace_s: float = _GRACE_S,
+    grace_s: float = GRACE_S,
 ) -> Execution:
     """Run a cell as it was written.
 
@@ -107,12 +102,7 @@ async def _end(
     """
     if phases[-1] == "queued":  # an interrupt would hit the cell before it
         raise GivenUp(had_begun=False)
-    try:
-        await session.interrupt()
-    except InterpreterError as error:
-        log.info("cell not interrupted", reason=type(error).__name__)
-    await asyncio.wait({cell}, timeout=grace_s)
-    if not cell.done() and phases[-1] == "collecting":
-        await asyncio.wait({cell})  # it has stopped; what it made is on its way
-    if not cell.done():
+    if not await interrupted(
+        session, cell, is_collecting=lambda: phases[-1] == "collecting", grace_s=grace_s
+    ):
         raise GivenUp(had_begun=True)

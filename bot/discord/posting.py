@@ -23,6 +23,7 @@ from bot.discord.destinations import (
     Destination,
     FilesLate,
     InteractionRef,
+    MessageThere,
     SentMessage,
 )
 from bot.discord.metrics import Metrics
@@ -48,6 +49,8 @@ _MOST_REMEMBERED = 2000
 #: takes few edits, and Discord then says only that there are too many of them.
 _EDIT_S = 60.0
 _QUICK_S = 5.0
+#: How long it is tried to read a message before it is taken for one that nobody can read.
+_LOOK_S = 60.0
 #: So many failures in a row of a server that answers, but can't take files, and the words go first.
 _UPLOAD_TRIES = 4
 _SERVER_ERROR = "HTTP 500"
@@ -402,6 +405,22 @@ class Post:
             if _author_of(there) == me and custom_id in _buttons_of(there):
                 return _sent(there, to.without_interaction())
         return None
+
+    async def look(self, sent: SentMessage) -> MessageThere | None:
+        """See what a message says now. See ``Delivery.look``."""
+        reading = partial(
+            self._http.attempt,
+            "GET",
+            "/channels/{channel_id}/messages/{message_id}",
+            {"channel_id": sent.channel_id, "message_id": sent.message_id},
+        )
+        try:
+            there = await self._patiently(reading, time.monotonic() + _LOOK_S)
+        except (Refused, DeliveryLate) as error:
+            log.info("message not readable", message_id=sent.message_id, reason=error.detail)
+            return None
+        content = there.get("content") if isinstance(there, dict) else None
+        return MessageThere(str(content or ""), _buttons_of(there))
 
     def _is_same(self, there: Any, message: OutgoingMessage, me: int) -> bool:
         try:

@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from bot.abandon import abandon
@@ -20,10 +19,19 @@ from bot.discord.metrics import Metrics
 from bot.discord.own_code import TurnLeft
 from bot.discord.past_turns import PastTurns
 from bot.discord.progress import Progress
-from bot.discord.turns import Asked, RunningTurn, Turns, read, stop_button
+from bot.discord.turns import (
+    LEFT,
+    AlreadyAnswered,
+    Asked,
+    RunningTurn,
+    Turns,
+    read,
+    said_first,
+    stop_button,
+)
 from bot.history import kept_exchange
-from bot.messages.lengths import length
-from bot.outgoing import MESSAGE_CHARS, OutgoingMessage
+from bot.interrupting import GRACE_S, interrupted
+from bot.outgoing import OutgoingMessage
 from bot.people.conversations import Conversations
 from bot.prompts import kept_question, result_text
 from bot.tools import EXECUTE
@@ -58,6 +66,7 @@ class Recovery:
         past: PastTurns,
         metrics: Metrics,
         again_s: float = _AGAIN_S,
+        grace_s: float = GRACE_S,
     ) -> None:
         """Use :meth:`open`."""
         self._service = service
@@ -66,7 +75,7 @@ class Recovery:
         self._conversations = conversations
         self._past = past
         self._metrics = metrics
-        self._again_s = again_s
+        self._again_s, self._grace_s = again_s, grace_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -92,16 +101,18 @@ class Recovery:
         except DatabaseUnavailable as error:
             log.warning("turns of before not read", reason=str(error))
             return False
-        cells = {cell.note.get("turn", ""): cell for cell in self._service.recovered}
+        # Of a turn's cells it is the last one that goes on.
+        cells = {
+            (cell.user_id, cell.note.get("turn", "")): cell for cell in self._service.recovered
+        }
+        wanted = []
         for promise in promised:
-            cell = cells.get(promise.key)
-            if cell is not None and cell.user_id == promise.owner:
-                del cells[promise.key]
-            else:
-                cell = None
-            self._see_to(promise, cell)
-        for cell in cells.values():  # its answer is written down already, or nobody waits for it
-            self._spawn(self._let_go(cell))
+            cell = cells.get((promise.owner, promise.key))
+            if self._see_to(promise, cell) and cell is not None:
+                wanted.append(cell)
+        for cell in self._service.recovered:
+            if cell not in wanted:  # its answer is written down already, or nobody waits for it
+                self._spawn(self._let_go(cell))
         return True
 
     async def _begin_later(self) -> None:
@@ -110,19 +121,21 @@ class Recovery:
             if await self._begin():
                 return
 
-    def _see_to(self, promise: Promised, cell: Recovered | None) -> None:
+    def _see_to(self, promise: Promised, cell: Recovered | None) -> bool:
+        """Bring a turn to its end; False if that can't be, as nobody can read what it was."""
         try:
             asked = read(promise.note, owner=promise.owner, to=promise.to)
         except (KeyError, TypeError, ValueError):
             log.exception("turn of before unreadable", turn_id=promise.key)
-            return
+            return False
         went_on = cell is not None
-        self._metrics.turn_after_restart("went_on" if went_on else "cut_off")
         log.info("turn of before", turn_id=promise.key, user_id=promise.owner, cell_goes_on=went_on)
         if cell is None:
             self._spawn(self._cut_off(promise, asked))
         else:
+            self._metrics.turn_after_restart("went_on")
             self._go_on(promise, asked, cell)
+        return True
 
     # -- a cell that goes on -----------------------------------------------------------------------
 
@@ -135,7 +148,11 @@ class Recovery:
             return said_first(_WENT_ON, await self._turns.composed_cell(turn, execution))
 
         async def shown() -> SentMessage | None:
-            return await self._shown(promise)
+            try:
+                return await self._shown(promise)
+            except AlreadyAnswered:
+                self._spawn(self._let_go(cell))
+                raise
 
         async def safe() -> None:
             await self._service.acknowledge(cell)
@@ -143,7 +160,8 @@ class Recovery:
         self._turns.go_on(promise.key, asked, answer, shown=shown, safe=safe)
 
     async def _ended(self, turn: RunningTurn, cell: Recovered) -> Execution:
-        """The result of a cell, which is interrupted if the turn is stopped.
+        """The result of a cell, which is interrupted if the turn is stopped, and ended with its
+        kernel if that doesn't help.
 
         Raises:
             TurnLeft: the program ends before it.
@@ -157,9 +175,23 @@ class Recovery:
         if not cell.result.done():
             if turn.control.is_left:
                 raise TurnLeft
-            session = await self._service.session(user_id=cell.user_id)
-            await session.interrupt()
+            await self._stop(cell)
         return await asyncio.shield(cell.result)
+
+    async def _stop(self, cell: Recovered) -> None:
+        session = await self._service.session(user_id=cell.user_id)
+
+        def is_collecting() -> bool:
+            info = session.info()
+            return info is not None and info.phase == "collecting"
+
+        if not await interrupted(
+            session, cell.result, is_collecting=is_collecting, grace_s=self._grace_s
+        ):
+            try:
+                await session.restart()
+            except InterpreterError as error:  # the old kernel has ended in any case
+                log.warning("kernel not restarted", reason=type(error).__name__)
 
     async def _let_go(self, cell: Recovered) -> None:
         """Have a cell forgotten whose result nobody needs, once it is there."""
@@ -172,7 +204,11 @@ class Recovery:
     # -- a turn that was cut off -------------------------------------------------------------------
 
     async def _cut_off(self, promise: Promised, asked: Asked) -> None:
-        shown = await self._shown(promise)
+        try:
+            shown = await self._shown(promise)
+        except AlreadyAnswered:
+            return
+        self._metrics.turn_after_restart("cut_off")
         await self._remember(asked, None)
         session = self._service.find_session(promise.owner)
         kept = _ALL_KEPT if session is not None and session.live else _FILES_KEPT
@@ -188,13 +224,23 @@ class Recovery:
             log.warning("end of a turn not told", turn_id=promise.key, reason=str(error))
 
     async def _shown(self, promise: Promised) -> SentMessage | None:
-        """The progress, even where the program was killed before it knew which message it is."""
-        if promise.shown is not None:
+        """The progress, even where the program was killed before it knew which message it is.
+
+        Raises:
+            AlreadyAnswered: the answer is there in its place; the promise is kept.
+        """
+        custom_id = stop_button(promise.owner, promise.key).custom_id
+        if promise.shown is None:
+            return await self._delivery.find(promise.to, custom_id=custom_id, since=promise.since)
+        there = await self._delivery.look(promise.shown)
+        if there is None:  # whatever it says, it isn't written over
+            return None
+        if custom_id in there.custom_ids or there.content == LEFT:
             return promise.shown
-        button = stop_button(promise.owner, promise.key)
-        return await self._delivery.find(
-            promise.to, custom_id=button.custom_id, since=promise.since
-        )
+        # The database was away when the answer came, and hadn't come back when the program ended.
+        log.info("turn of before answered", turn_id=promise.key, user_id=promise.owner)
+        await self._delivery.withdraw(promise.key)
+        raise AlreadyAnswered
 
     async def _remember(self, asked: Asked, execution: Execution | None) -> None:
         """Have the conversation know what was asked, and what came of it; once."""
@@ -222,12 +268,3 @@ def _exchange(question: str, execution: Execution | None) -> Exchange:
             ToolResult(call.call_id, result_text(execution, chars=_RESULT_CHARS)),
         )
     return kept_exchange((asked, *ran, AssistantMessage(_REMEMBERED)))
-
-
-def said_first(sentence: str, messages: tuple[OutgoingMessage, ...]) -> tuple[OutgoingMessage, ...]:
-    """Messages with a sentence above them; in one of its own where it doesn't fit."""
-    first = messages[0]
-    content = f"{sentence}\n{first.content}".rstrip("\n")
-    if length(content) > MESSAGE_CHARS:
-        return (OutgoingMessage(sentence), *messages)
-    return (replace(first, content=content), *messages[1:])

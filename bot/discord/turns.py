@@ -3,16 +3,16 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 
 from bot.abandon import abandon
 from bot.assistant import Assistant
-from bot.chat import TurnControl, TurnResult
+from bot.chat import CUT_SHORT, TurnControl, TurnResult
 from bot.conversation import Exchange
 from bot.discord.custom_ids import CustomId
 from bot.discord.delivery import Delivery, DeliveryFailed, Destination, OnSafe, SentMessage
@@ -25,7 +25,8 @@ from bot.discord.progress import Progress
 from bot.discord.uploads import Incoming, Uploaded, upload_all
 from bot.errors import BotError, Refusal
 from bot.messages import FileOffer, compose_answer, compose_execution, plain_sentence
-from bot.outgoing import Button, OutgoingMessage
+from bot.messages.lengths import length
+from bot.outgoing import MESSAGE_CHARS, Button, OutgoingMessage
 from bot.people.activity import Activity
 from bot.people.conversations import Conversations
 from bot.people.gate import Gate
@@ -52,12 +53,13 @@ _MOST_REMEMBERED = 2_000
 _THINKING = "Thinking…"
 _BUSY = "You have a question waiting already; please let that one come first, or press **Stop**."
 _DRAINING = "I am being restarted; please ask again in a minute."
-_CUT_SHORT = "I had to be restarted before this was done; please ask again in a minute."
-_LEFT = "I am being restarted; the code goes on meanwhile, and its results come here."
+#: A message that says this, and no more, is still to become an answer: ``recovery.py``.
+LEFT: Final = "I am being restarted; the code goes on meanwhile, and its results come here."
 _NOT_BEGUN = "Stopped before it began."
-_STOPPED_HARD = (
-    "Stopped. The code could not be interrupted, so it was ended with its kernel: the variables "
-    "are gone, the files are still there."
+_STOPPED = "Stopped."
+_ENDED_HARD = (
+    "The code could not be interrupted, so it was ended with its kernel: the variables are gone, "
+    "the files are still there."
 )
 
 
@@ -108,9 +110,13 @@ class RunningTurn:
     exchange: Exchange | None = None
 
 
+class AlreadyAnswered(Exception):
+    """An earlier run of the program has answered a turn, and could write that down nowhere."""
+
+
 #: Gives what is to be said at a turn's end.
 Answer: TypeAlias = Callable[[RunningTurn, Progress], Awaitable[tuple[OutgoingMessage, ...]]]
-#: Finds the message that tells of a turn's progress.
+#: Finds the message that tells of a turn's progress; may raise AlreadyAnswered.
 FindShown: TypeAlias = Callable[[], Awaitable[SentMessage | None]]
 
 
@@ -238,7 +244,8 @@ class Turns:
             turn_id: by which its answer was promised.
             asked: what was asked for, as far as it is known.
             answer: gives what is to be said at its end.
-            shown: gives the message that tells of its progress; None if there is none.
+            shown: gives the message that tells of its progress; None if there is none. If it raises
+                AlreadyAnswered, the turn is over.
             safe: is awaited once the answer can't be lost any more.
         """
         turn = RunningTurn(turn_id, asked)
@@ -318,7 +325,8 @@ class Turns:
         async def answer(turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
             async with AsyncExitStack() as places:
                 if not await self._find_place(turn, progress, places):
-                    return (OutgoingMessage(_NOT_BEGUN),)
+                    left = turn.control.is_left  # then its user has stopped nothing
+                    return (OutgoingMessage(CUT_SHORT if left else _NOT_BEGUN),)
                 await written_down()
                 return await self._run(turn, progress)
 
@@ -328,9 +336,9 @@ class Turns:
                     messages = await self._answered(turn, progress, answer)
                 self._deliver(turn, messages, progress)
             except TurnLeft:
-                await progress.leave(_LEFT)
+                await progress.leave(LEFT)
             except asyncio.CancelledError:
-                self._deliver(turn, (OutgoingMessage(_CUT_SHORT),), progress)
+                self._deliver(turn, (OutgoingMessage(CUT_SHORT),), progress)
                 raise
 
     async def _finish(
@@ -339,7 +347,7 @@ class Turns:
         """The rest of a turn that an earlier run has begun. If it is cancelled, the next one will
         see to it."""
         user_id = turn.asked.person.user_id
-        with self._logged(turn):
+        with self._logged(turn), suppress(AlreadyAnswered):
             async with self._locks.setdefault(user_id, asyncio.Lock()):
                 progress = Progress(
                     self._delivery,
@@ -353,7 +361,7 @@ class Turns:
                         messages = await self._answered(turn, progress, answer)
                     self._deliver(turn, messages, progress, safe)
                 except TurnLeft:
-                    await progress.leave(_LEFT)
+                    await progress.leave(LEFT)
 
     @contextmanager
     def _logged(self, turn: RunningTurn) -> Iterator[None]:
@@ -594,8 +602,11 @@ class Turns:
                 cell_note=cell_note(turn.turn_id),
             )
         except GivenUp as stopped:
-            return (OutgoingMessage(_STOPPED_HARD if stopped.had_begun else _NOT_BEGUN),), ()
-        return await self.composed_cell(turn, execution), (execution,)
+            return (OutgoingMessage(_sentence_about(stopped, left=turn.control.is_left)),), ()
+        messages = await self.composed_cell(turn, execution)
+        if turn.control.is_left and execution.status == "interrupted":  # not by its user
+            messages = said_first(CUT_SHORT, messages)
+        return messages, (execution,)
 
     async def composed_cell(
         self, turn: RunningTurn, execution: Execution
@@ -677,6 +688,21 @@ def _offers_to(user_id: str) -> Callable[[FileOffer], Button]:
         return Button(wanted.label, str(CustomId(wanted.action, user_id, wanted.file.file_id)))
 
     return offer
+
+
+def _sentence_about(stopped: GivenUp, *, left: bool) -> str:
+    if stopped.had_begun:
+        return f"{CUT_SHORT if left else _STOPPED} {_ENDED_HARD}"
+    return CUT_SHORT if left else _NOT_BEGUN
+
+
+def said_first(sentence: str, messages: tuple[OutgoingMessage, ...]) -> tuple[OutgoingMessage, ...]:
+    """Messages with a sentence above them; in one of its own where it doesn't fit."""
+    first = messages[0]
+    content = f"{sentence}\n{first.content}".rstrip("\n")
+    if length(content) > MESSAGE_CHARS:
+        return (OutgoingMessage(sentence), *messages)
+    return (replace(first, content=content), *messages[1:])
 
 
 def _with_problems(

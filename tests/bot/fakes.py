@@ -30,7 +30,7 @@ from interpreter import (
     Stream,
     Variable,
 )
-from interpreter.execution import OnPhase, Phase, Status, telling
+from interpreter.execution import OnPhase, Phase, PhaseName, Status, telling
 from interpreter.files import FileEvent, shown_name
 
 PNG = bytes.fromhex(
@@ -128,6 +128,7 @@ class FakeSession:
         self.cancelled: list[str] = []
         self.notes: list[Mapping[str, str] | None] = []
         self.kept = 0
+        self.stays_in: PhaseName | None = None
         self.live = True
         self.described: list[str] = []
         self._scripts: dict[str, Execution] = {}
@@ -197,6 +198,8 @@ class FakeSession:
         tell(Phase("running", limit_s=timeout_s or 60.0))
         self.ran.append(code)
         self._count += 1
+        if self.stays_in is not None:
+            tell(Phase(self.stays_in))
         self.running.set()
         self.on_execute()
         execution = self._scripts.get(code) or Execution(status="ok", code=code)
@@ -227,6 +230,9 @@ class FakeSession:
         if "interrupted" in self._endless.values():
             self.stopped.set()
         return True
+
+    def info(self) -> KernelInfo | None:
+        return None
 
     async def restart(self) -> None:
         self.restarts += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bot import turn_events as events
-from bot.chat import Question, TurnControl, TurnLimits, TurnResult, run_turn
+from bot.chat import CUT_SHORT, Question, TurnControl, TurnLimits, TurnResult, run_turn
 from bot.conversation import AssistantMessage, Exchange, ToolCall, ToolResult, UserMessage
 from bot.openai_model import OpenAIModel
 from bot.turn_events import TurnEvent
@@ -22,6 +22,7 @@ from interpreter import (
     Session,
     SessionClosed,
 )
+from interpreter.execution import PhaseName
 from tests.bot.fakes import PNG, FakeSession, printed, result, stored_file
 from tests.openai_server import Call, OpenAIServer, Words, python_call
 
@@ -604,7 +605,23 @@ async def test_a_turn_that_is_left_while_its_cell_waits_is_stopped(talk: Talk) -
     await talk.waits.wait()
     talk.control.leave()
     turn = await asking
-    assert (turn.status, talk.session.interrupts) == ("stopped", 0)
+    assert (turn.status, talk.session.interrupts, turn.note) == ("stopped", 0, CUT_SHORT)
+
+
+@pytest.mark.parametrize("phase", ["starting", "input"])
+async def test_a_turn_that_is_left_with_a_cell_that_can_t_go_on_was_cut_short(
+    talk: Talk, phase: PhaseName
+) -> None:
+    talk.session.will_run_on("loop()")
+    talk.session.stays_in = phase
+    talk.openai.call("loop()")
+    asking = asyncio.create_task(talk.ask())
+    await talk.session.running.wait()
+    talk.control.leave()
+    turn = await asking
+    assert (turn.status, turn.note, talk.session.kept) == ("stopped", CUT_SHORT, 0)
+    assert [cell.status for cell in turn.cells] == ["interrupted"]
+    well_formed(turn.exchange)
 
 
 async def test_a_stop_of_a_cell_that_waits_leaves_the_one_before_it_alone(talk: Talk) -> None:
@@ -621,7 +638,7 @@ async def test_a_stop_of_a_cell_that_waits_leaves_the_one_before_it_alone(talk: 
 async def test_a_cell_that_does_not_stop_is_given_up(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.chat._GRACE_S", 0.01)
+    monkeypatch.setattr("bot.chat.GRACE_S", 0.01)
     talk.session.will_run_on("loop()", after_interrupt=None)
     talk.openai.call("loop()")
     asking = asyncio.create_task(talk.ask())

@@ -83,6 +83,7 @@ class Lab:
     conversations: Conversations
     assistant: Assistant = field(default_factory=Assistant)
     metrics: Metrics = field(default_factory=Metrics)
+    grace_s: float = 6.0
     delivery: Delivery = field(init=False)
     turns: Turns = field(init=False)
 
@@ -149,6 +150,7 @@ class Lab:
                     past=past,
                     metrics=self.metrics,
                     again_s=0.01,
+                    grace_s=self.grace_s,
                 )
             )
             await self.delivery.resume()
@@ -257,6 +259,73 @@ async def test_another_turn_s_cell_of_the_same_user_is_no_answer(lab: Lab) -> No
     assert "of another" not in lab.discord.transcript()
 
 
+async def test_of_several_cells_each_is_forgotten_in_the_end(lab: Lab) -> None:
+    await lab.leave_turn()
+    cells = [
+        running_cell(lab, cell_id="a", code="earlier()"),
+        running_cell(lab, cell_id="b"),
+        running_cell(lab, cell_id="c", note={}),
+        running_cell(lab, cell_id="d", note={}),
+    ]
+    async with lab.run():
+        for cell in cells:
+            cell.ends(f"of {cell.cell_id}\n")
+        message = await lab.shows("of b")
+        await lab.over()
+        async with asyncio.timeout(10):
+            while len(lab.service.acknowledged) < len(cells):
+                lab.service.was_acknowledged.clear()
+                await lab.service.was_acknowledged.wait()
+    assert lab.channel.by_bot == [message] and "of a" not in message.content
+    assert {cell.cell_id for cell in lab.service.acknowledged} == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("has_cell", [False, True])
+async def test_an_answer_that_nobody_could_write_down_is_not_written_over(
+    lab: Lab, has_cell: bool
+) -> None:
+    asked = await lab.leave_turn()
+    real, away = lab.records, [False]
+
+    class Records:
+        def __getattr__(self, name: str) -> Any:
+            async def call(*args: Any, **options: Any) -> Any:
+                if away[0]:
+                    raise DatabaseUnavailable("mongodb://…", "away")
+                return await getattr(real, name)(*args, **options)
+
+            return call
+
+    lab.records = Records()
+    async with lab.delivering() as delivery:
+        (promise,) = await delivery.promised()
+        away[0] = True
+        answer = OutgoingMessage("The answer")
+        await delivery.deliver(
+            lab.to, (answer,), replacing=promise.shown, owner=ANNA, key=promise.key
+        )
+    away[0] = False
+    if has_cell:  # its end could be written down nowhere either
+        running_cell(lab).ends()
+    async with lab.run():
+        await lab.over()
+        if has_cell:
+            await asyncio.wait_for(lab.service.was_acknowledged.wait(), 10)
+        while await lab.records.list("outbox"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # it is struck off
+    assert [message.content for message in lab.channel.by_bot] == ["The answer"]
+    assert await lab.conversations.load(asked.channel_id, ANNA) == ()
+
+
+async def test_a_message_that_can_t_be_read_is_not_written_over(lab: Lab) -> None:
+    await lab.leave_turn()
+    lab.channel.deny_bot(["read_message_history"])
+    async with lab.run():
+        await lab.shows("I was restarted before this was done.")
+        await lab.over()
+    assert len(lab.channel.by_bot) == 2
+
+
 async def test_another_user_s_cell_is_no_answer_whatever_its_note_says(lab: Lab) -> None:
     await lab.leave_turn()
     running_cell(lab, user_id=BEN).ends("of another\n")
@@ -310,6 +379,22 @@ async def test_stop_still_stops_the_cell(lab: Lab) -> None:
         lab.turns.stop(turn)
         await lab.shows("interrupted")
         await lab.over()
+
+
+async def test_a_cell_that_doesn_t_heed_stop_is_ended_with_its_kernel(lab: Lab) -> None:
+    lab.grace_s = 0.01
+    await lab.leave_turn()
+    cell = running_cell(lab)
+    session = lab.service.only_session
+    async with lab.run():
+        turn = lab.turns.find(TURN)
+        assert turn is not None
+        lab.turns.stop(turn)
+        await session.stopped.wait()
+        cell.ends("ended with its kernel\n")
+        await lab.shows("ended with its kernel")
+        await lab.over()
+    assert (session.interrupts, session.restarts) == (1, 1)
 
 
 async def test_a_run_that_ends_before_the_cell_leaves_it_to_the_next_one(lab: Lab) -> None:

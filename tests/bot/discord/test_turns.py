@@ -38,6 +38,7 @@ from bot.people.gate import Grant
 from bot.people.person import Person
 from bot.settings import BotSettings
 from interpreter import DatabaseUnavailable, Execution, RecordStore, SessionLimits
+from interpreter.execution import PhaseName
 from tests.bot.fakes import FakeService, FakeSession, printed
 from tests.discord_double import Channel, DiscordDouble
 
@@ -511,6 +512,32 @@ async def test_a_turn_without_a_cell_is_stopped_although_cells_are_kept(lab: Lab
     await lab.turns.drain(0.01)
     await lab.shows("Stopped.")
     assert await lab.records.list("outbox") == ()
+
+
+@pytest.mark.parametrize("phase", ["starting", "input"])
+async def test_own_code_that_can_t_go_on_is_told_of_the_restart(lab: Lab, phase: PhaseName) -> None:
+    await lab.open(keeps_cells=True)
+    session = lab.service.only_session
+    session.will_run_on("loop()")
+    session.stays_in = phase
+    lab.ask("loop()", is_code=True)
+    await session.running.wait()
+    await lab.turns.drain(0.01)
+    message = await lab.shows("I had to be restarted before this was done")
+    assert "loop()" in message.content and (session.interrupts, session.kept) == (1, 0)
+
+
+async def test_a_question_that_waits_is_told_of_the_restart(lab: Lab) -> None:
+    await lab.open(keeps_cells=True)
+    lab.service.only_session.will_run_on("loop()")
+    lab.ask("loop()", is_code=True)
+    await lab.service.only_session.running.wait()
+    lab.ask("two")
+    await lab.channel.wait_for(lambda m: "next, after your other" in m.content)
+    await lab.turns.drain(0.01)
+    await lab.shows("I had to be restarted before this was done")
+    assert "Stopped" not in lab.discord.transcript()
+    lab.service.only_session.stopped.set()
 
 
 async def test_a_turn_is_written_down_before_it_is_shown_and_no_longer_than_it_lasts(
