@@ -53,8 +53,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     stop = commands.add_parser(
         "stop",
         help="end the service with all of its kernels, so that nothing is left",
-        description="Ends the service that runs in DATA_DIR, and all of its kernels; what a killed "
-        "service has left running there as well. Files and settings stay.",
+        description="Ends the service that runs in DATA_DIR, and all of its kernels; what an "
+        "earlier service has left running there as well. Files and settings stay.",
     )
     stop.add_argument(
         "--patience",
@@ -167,10 +167,17 @@ def run_stop(options: argparse.Namespace, settings: Settings) -> int:
     """Run `stop`; gives the exit status.
 
     Raises:
-        InterpreterError: not all could be ended; says why.
+        NoService: whether there is a service can't be told.
     """
-    from interpreter.admin.stopping import PATIENCE_S, stop
+    from interpreter.admin.stopping import PATIENCE_S, NotStopped, stop
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
 
     patience_s = PATIENCE_S if options.patience is None else max(0.0, options.patience)
-    asyncio.run(stop(settings, tell=lambda line: print(line, flush=True), patience_s=patience_s))
+    try:
+        asyncio.run(stop(settings, tell=tell, patience_s=patience_s))
+    except NotStopped as failure:
+        print(failure, file=sys.stderr)
+        return REFUSED
     return DONE

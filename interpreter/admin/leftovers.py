@@ -1,4 +1,4 @@
-"""What a service that was killed has left running: kernels, its database, sockets."""
+"""What a service has left running, killed or not: kernels, its database, sockets."""
 
 import asyncio
 import os
@@ -13,13 +13,15 @@ from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.embedded_server import end_leftover_server
 from interpreter.hosts.leftovers import end_leftovers
+from interpreter.hosts.slots import is_stripped
 from interpreter.settings import Settings
 
 
 async def clear_leftovers(settings: Settings, *, tell: Callable[[str], None]) -> bool:
     """End what is left of a service, and remove what it left outside of its stores.
 
-    Nothing is started, and nothing built, where nothing is left.
+    Nothing is started, and nothing built, where nothing is left. Working directories stay, for
+    when their users come back.
 
     Args:
         settings: as the service had them.
@@ -37,8 +39,8 @@ async def clear_leftovers(settings: Settings, *, tell: Callable[[str], None]) ->
         return False
     with DataDirectoryLock(settings.data_dir):
         if await asyncio.to_thread(_may_kernels_live, settings.data_dir):
-            tell("A service was killed here, and kernels of it may live on: ending them.")
-            await end_leftovers(settings.data_dir)
+            tell("Kernels of an earlier service may live on: ending them.")
+            await end_leftovers(settings.data_dir, keep_work=True)
         await asyncio.to_thread(_clear_rest, settings.data_dir)
     return True
 
@@ -50,10 +52,11 @@ def _is_anything_left(data_dir: Path) -> bool:
 
 
 def _may_kernels_live(data_dir: Path) -> bool:
-    """Whether there are slots, or sockets of fork servers and kernels."""
-    control = data_dir / CONTROL
+    """Whether there are slots that kernels were in, or sockets of fork servers and kernels."""
+    control, sessions = data_dir / CONTROL, data_dir / "sessions"
     sockets = [name for name in _names(control) if _is_socket(control / name)]
-    return bool({*sockets} - {ADMIN_SOCKET} or _names(data_dir / "sessions"))
+    used = [name for name in _names(sessions) if not is_stripped(sessions / name)]
+    return bool({*sockets} - {ADMIN_SOCKET} or used)
 
 
 def _clear_rest(data_dir: Path) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from interpreter.admin.acting import acting_as_owner
 from interpreter.admin.client import AdminClient, NoService, Refused
 from interpreter.admin.leftovers import clear_leftovers
 from interpreter.admin.protocol import Request
 from interpreter.admin.running import RunningService, find_service
 from interpreter.admin.tables import span_text
-from interpreter.errors import DataDirectoryInUse, InterpreterError
+from interpreter.errors import DataDirectoryInUse, DataDirectoryUnusable, InterpreterError
 from interpreter.settings import Settings
 
 #: How long running answers get to end, unless something else is asked for.
@@ -47,16 +48,30 @@ async def stop(settings: Settings, *, tell: Callable[[str], None], patience_s: f
         finally:
             running.close()
     try:
-        cleared = await clear_leftovers(settings, tell=tell)
+        cleared = await _clear(settings, tell)
     except DataDirectoryInUse as error:
         raise NotStopped(
             f"A service is running in {str(data_dir)!r} again: something starts it whenever it "
             "ends, such as systemd or Docker. Stop it there."
         ) from error
+    except (DataDirectoryUnusable, OSError) as error:
+        reason = str(error).rstrip(".")
+        raise NotStopped(
+            f"Not all that a service has left in {str(data_dir)!r} could be ended: {reason}. Run "
+            "this as root, or as the account that the directory belongs to."
+        ) from error
     if running is None and not cleared:
         tell(f"No service is running in {str(data_dir)!r}, and nothing is left of one.")
     else:
         tell("Nothing is left running.")
+
+
+async def _clear(settings: Settings, tell: Callable[[str], None]) -> bool:
+    """End what is left, as the account that the service had; says whether there was anything."""
+    if not await asyncio.to_thread(settings.data_dir.is_dir):
+        return False
+    with acting_as_owner(settings.data_dir):
+        return await clear_leftovers(settings, tell=tell)
 
 
 async def _end(

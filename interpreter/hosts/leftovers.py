@@ -1,4 +1,4 @@
-"""What an earlier service has left of its kernels, to be cleared away: all of it."""
+"""What an earlier service has left of its kernels, to be cleared away."""
 
 import asyncio
 from pathlib import Path
@@ -17,13 +17,15 @@ log = get_logger(__name__)
 GROUPS_FILE = "groups.json"
 
 
-async def end_leftovers(data_dir: Path) -> None:
+async def end_leftovers(data_dir: Path, *, keep_work: bool = False) -> None:
     """End all kernels of a data directory, and remove their slots, sockets and control groups.
 
     Nobody may use it now.
 
     Args:
         data_dir: as the earlier service had it.
+        keep_work: keep working directories in which there is something; a later service removes
+            those that are nobody's.
 
     Raises:
         OSError: it belongs to somebody else.
@@ -34,18 +36,14 @@ async def end_leftovers(data_dir: Path) -> None:
     await end_strays(control)
     await end_earlier_servers(control)
     sessions = data_dir / "sessions"
-    await asyncio.to_thread(_clear, sessions)
+    if await asyncio.to_thread(sessions.is_dir):
+        await asyncio.to_thread(clear_slots, sessions, keep_work=keep_work)
     await asyncio.to_thread(remove_short_paths, sessions)
     await asyncio.to_thread(remove_remembered_groups, control.path / GROUPS_FILE)
 
 
-def _clear(sessions: Path) -> None:
-    if sessions.is_dir():
-        clear_slots(sessions)
-
-
-def clear_slots(sessions: Path) -> None:
-    """Remove all slots. Their kernels must have ended."""
+def clear_slots(sessions: Path, *, keep_work: bool = False) -> None:
+    """Remove all slots, or all but their working directories. Their kernels must have ended."""
     for slot in sessions.iterdir():
         try:
             owner = slots.owner_of(slot)
@@ -54,6 +52,7 @@ def clear_slots(sessions: Path) -> None:
         except OSError:  # half made
             pass
         try:
-            slots.remove(slot)
+            if not (keep_work and slots.strip(slot)):
+                slots.remove(slot)
         except OSError as error:  # it must not keep the service from starting
             log.warning("an old slot could not be removed", slot=slot.name, reason=str(error))

@@ -178,6 +178,7 @@ class LocalKernelHost:
     _groups: ControlGroups | None
     _orphan_s: float
     _installer: PackageInstaller | None = None
+    _reattach: bool = False
     _users: UserIds | None = None
     _servers: ForkServers = field(init=False)
     _forks: dict[str, _Fork] = field(default_factory=dict)
@@ -297,6 +298,7 @@ class LocalKernelHost:
                 _groups=groups,
                 _orphan_s=orphan_s,
                 _installer=installer,
+                _reattach=reattach,
                 _users=UserIds(kernel_uid) if own_user else None,
             )
             try:
@@ -883,7 +885,8 @@ class LocalKernelHost:
         await end_strays(self._control, but=self._starting)  # that nobody has adopted
         await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(clear_slots, self._confinement.sessions)
+        sessions = self._confinement.sessions
+        await asyncio.to_thread(clear_slots, sessions, keep_work=self._reattach)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.close)
             self._control.remove(GROUPS_FILE)

@@ -82,8 +82,33 @@ def renew(slot: Path, *, owner: int | None) -> None:
     """
     os.chmod(slot / "work", 0o700)
     for name in _RENEWED:
-        remove_tree(slot / name)
+        with suppress(FileNotFoundError):  # not made again, on a full disk; or stripped
+            remove_tree(slot / name)
         _make_directory(slot / name, owner)
+
+
+def strip(slot: Path) -> bool:
+    """Leave nothing of a slot but its working directory, fit for being renewed.
+
+    Returns:
+        Whether there is anything in that.
+    """
+    os.chmod(slot / "work", 0o700)
+    with os.scandir(slot / "work") as entries:
+        if next(entries, None) is None:
+            return False
+    for name in _RENEWED:
+        with suppress(FileNotFoundError):
+            remove_tree(slot / name)
+    for shown in (slot / "files").iterdir():
+        remove_tree(shown)
+    show_layer(slot, None)
+    return True
+
+
+def is_stripped(slot: Path) -> bool:
+    """Whether no kernel has been in a slot since it was stripped."""
+    return not os.path.lexists(slot / "run")
 
 
 def remove(slot: Path) -> None:
