@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from interpreter.errors import DatabaseUnavailable
+from interpreter.hosts.held_process import boot_id, start_time
 from interpreter.logs import get_logger
 
 __all__ = [
@@ -335,9 +336,9 @@ async def _gather(*tasks: asyncio.Task[None]) -> None:
 
 
 def _remember(record: Path, pid: int) -> None:
-    started = _started(pid)
+    started = start_time(pid)
     if started is not None:
-        record.write_text(json.dumps({"pid": pid, "started": started, "boot": _boot_id()}))
+        record.write_text(json.dumps({"pid": pid, "started": started, "boot": boot_id()}))
 
 
 def end_leftover_server(directory: Path) -> None:
@@ -356,7 +357,7 @@ def _end_leftover(record: Path) -> None:
         return
     try:
         # Asked once the descriptor holds on to the process: a pid may be given to another.
-        if _started(pid) != started or boot != _boot_id():
+        if start_time(pid) != started or boot != boot_id():
             return
         log.info("database server left over", pid=pid)
         for wanted in (signal.SIGTERM, signal.SIGKILL):
@@ -366,19 +367,3 @@ def _end_leftover(record: Path) -> None:
                 return
     finally:
         os.close(descriptor)
-
-
-def _started(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot, or None if there is none."""
-    try:
-        # Source: proc(5). The name, in brackets, may hold anything; the 22nd field is the time.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -1,18 +1,10 @@
 """Audit: what admins did, written down before it is done."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from secrets import token_hex
+from datetime import datetime
 
 from interpreter import RecordStore
-from interpreter.logs import get_logger
-
-log = get_logger(__name__)
-
-_KIND = "audit"
-#: How long entries are kept.
-AUDIT_KEPT = timedelta(days=365)
-_MOST_CHARS = 500
+from interpreter.admin.audit import AUDIT_KIND, write_audit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +13,7 @@ class AuditEntry:
 
     Attributes:
         at: when; UTC.
-        actor: who did it: a user's id.
+        actor: who did it: a user's id, or in words who was at the command line.
         action: what, such as "kernel restart".
         target: on what: a user's or role's id, or "".
         detail: more about it, or "".
@@ -59,18 +51,7 @@ class Audit:
         Raises:
             DatabaseUnavailable: it could not be written.
         """
-        now = datetime.now(UTC)
-        value = {
-            "actor": actor[:64],
-            "action": action[:64],
-            "target": target[:64],
-            "detail": detail[:_MOST_CHARS],
-            "guild_id": guild_id,
-            "at": now,
-        }
-        key = f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}"
-        await self._records.put(_KIND, key, value, expires_at=now + AUDIT_KEPT)
-        log.info("admin action", actor=actor, action=action, target=target)
+        await write_audit(self._records, actor, action, target, detail, guild_id=guild_id)
 
     async def list(self, *, limit: int = 20, guild_id: str | None = None) -> tuple[AuditEntry, ...]:
         """The latest entries, the newest first.
@@ -82,7 +63,7 @@ class Audit:
         Raises:
             DatabaseUnavailable: the database can't be used.
         """
-        records = await self._records.list(_KIND, limit=1000 if guild_id else limit)
+        records = await self._records.list(AUDIT_KIND, limit=1000 if guild_id else limit)
         entries = [
             AuditEntry(
                 at=record.value.get("at", record.updated_at),

@@ -23,9 +23,11 @@ from typing import Any
 from interpreter.admin.conversation import Conversation
 from interpreter.admin.heartbeat import answer_heartbeats
 from interpreter.admin.relay import relay
-from interpreter.admin.sockets import MOST_PATH_BYTES, Peer, listen_in, make_private_directory
+from interpreter.admin.sockets import MOST_PATH_BYTES, Peer, listen_in
 from interpreter.errors import InterpreterError
 from interpreter.hosts.base import HostedKernel, KernelHost
+from interpreter.hosts.control import make_private_directory
+from interpreter.hosts.short_path import remove_links_into
 from interpreter.logs import get_logger
 from interpreter.zmtp import Intake, Share, open_socket
 from kernel_startup.connection import PORTS
@@ -33,7 +35,7 @@ from kernel_startup.connection import PORTS
 log = get_logger(__name__)
 
 #: The name of an attachment's directory begins with this, that of a link to it with the other.
-DIRECTORY_PREFIX, LINK_PREFIX = "attach-", "cellmate-attach-"
+DIRECTORY_PREFIX, _LINK_PREFIX = "attach-", "cellmate-attach-"
 _MOST_ATTACHMENTS = 8
 _MOST_CONNECTIONS = 24
 _PIECE_BYTES = 64 << 10
@@ -178,10 +180,8 @@ class _Attachment:
         prefix = self._directory / "k"
         if len(os.fsencode(prefix)) + len("-0") <= MOST_PATH_BYTES:
             return prefix
-        self._link = Path(tempfile.mkdtemp(prefix=LINK_PREFIX, dir="/tmp"))
+        self._link = Path(tempfile.mkdtemp(prefix=_LINK_PREFIX, dir="/tmp"))
         (self._link / "a").symlink_to(self._directory.absolute())
-        # For whoever clears up after a service that was killed.
-        (self._directory / "link").write_text(str(self._link))
         return self._link / "a" / "k"
 
     async def run(self, host: KernelHost) -> None:
@@ -286,12 +286,8 @@ class _Attachment:
 
 def clear_attachments(directory: Path) -> None:
     """Remove what a service that was killed left of its attachments."""
+    remove_links_into(directory)
     for left in directory.glob(f"{DIRECTORY_PREFIX}*"):
-        with suppress(OSError, ValueError):
-            link = Path((left / "link").read_text())
-            ours = link.lstat().st_uid == os.geteuid()
-            if ours and link.parent == Path("/tmp") and link.name.startswith(LINK_PREFIX):
-                shutil.rmtree(link, ignore_errors=True)
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -172,9 +172,9 @@ class Deeds:
         ]
         if not chosen:
             return {"user_ids": []}
-        names = ", ".join(session.user_id for session in chosen)
-        what = "all idle kernels" if request.idle_only else "all kernels"
-        await self._audit(peer, "kernel shutdown", what, f"{len(chosen)} kernels: {names}")
+        detail = f"with all {'idle ones' if request.idle_only else 'others'}, {len(chosen)} in all"
+        for session in chosen:  # an entry for each, whatever their number
+            await self._audit(peer, "kernel shutdown", session.user_id, detail)
         return {"user_ids": await _end_kernels(chosen, only_idle=request.idle_only)}
 
     async def _attach(self, request: Request, peer: Peer) -> dict[str, Any]:
@@ -231,6 +231,7 @@ class Deeds:
             NotDone: it could not be written.
         """
         try:
+            detail = f"command line; {detail}" if detail else "command line"
             await write_audit(self._records, peer.in_words(), action, target, detail)
         except DatabaseUnavailable as error:
             raise NotDone(

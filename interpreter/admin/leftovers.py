@@ -1,8 +1,6 @@
 """What a service has left running, killed or not: kernels, its database, sockets."""
 
 import asyncio
-import os
-import shutil
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,20 +60,8 @@ def _may_kernels_live(data_dir: Path) -> bool:
 def _clear_rest(data_dir: Path) -> None:
     end_leftover_server(data_dir / "database")
     clear_attachments(data_dir / CONTROL)
-    _remove_links(data_dir)
     with suppress(OSError):
         (data_dir / CONTROL / ADMIN_SOCKET).unlink()
-
-
-def _remove_links(data_dir: Path) -> None:
-    """Remove temporary directories that lead here, where paths are too long for sockets."""
-    for directory in Path("/tmp").glob("cellmate-*"):
-        with suppress(OSError):
-            if directory.lstat().st_uid != os.geteuid() or directory.is_symlink():
-                continue
-            links = [os.readlink(path) for path in directory.iterdir() if path.is_symlink()]
-            if links and all(Path(link).is_relative_to(data_dir) for link in links):
-                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _database_record(data_dir: Path) -> Path:

@@ -22,10 +22,10 @@ from interpreter.admin.sockets import (
     CONTROL,
     Peer,
     listen_in,
-    make_private_directory,
 )
 from interpreter.errors import InterpreterError
 from interpreter.hosts.base import KernelHost
+from interpreter.hosts.control import make_private_directory
 from interpreter.logs import get_logger
 from interpreter.metrics import Metrics
 from interpreter.records import RecordStore

@@ -1,16 +1,14 @@
-"""Unix sockets in directories that only admins can enter, whatever the length of their path.
-
-A socket's address has room for 107 bytes. A directory that is open has a short path of its own.
-"""
+"""The admin socket: where it is, who is at its other end, and how to listen and connect there."""
 
 import os
 import pwd
 import socket
-import stat
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from interpreter.hosts.control import address_in
 
 #: Where the service keeps what only it and admins may use, below the data directory.
 CONTROL = "control"
@@ -46,10 +44,8 @@ class Peer:
         return self.uid in (0, os.geteuid())
 
     def in_words(self) -> str:
-        """Who it is, for the audit log: also who logged in, where that is somebody else."""
-        login = self._login_uid()
-        said = f"{_name_of(self.uid)} (uid {self.uid})"
-        return said if login in (None, self.uid) else f"{said}, logged in as {_name_of(login)}"
+        """Who it is, for the audit log: who logged in, and as whom, where that is somebody else."""
+        return actor_in_words(self.uid, self._login_uid())
 
     def _login_uid(self) -> int | None:
         """Who logged in before becoming another user; None if that isn't known."""
@@ -57,6 +53,17 @@ class Peer:
             login = int(Path(f"/proc/{self.pid}/loginuid").read_text())
             return None if login == _NO_LOGIN else login
         return None
+
+
+def actor_in_words(uid: int, login_uid: int | None) -> str:
+    """Who acts; first who logged in, since long names may be cut off.
+
+    Args:
+        uid: of the process.
+        login_uid: of who logged in; None if that isn't known.
+    """
+    said = f"{_name_of(uid)} (uid {uid})"
+    return said if login_uid in (None, uid) else f"{_name_of(login_uid)} as {said}"
 
 
 def _name_of(uid: int | None) -> str:
@@ -68,39 +75,24 @@ def _name_of(uid: int | None) -> str:
         return f"user {uid}"
 
 
-def make_private_directory(path: Path) -> None:
-    """Make a directory that nobody else can enter, or make sure that the one there is such.
-
-    Raises:
-        OSError: it can't be made, or is somebody else's.
-    """
-    path.mkdir(mode=0o700, exist_ok=True)
-    there = path.lstat()
-    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
-        raise PermissionError(f"{str(path)!r} is not a directory of this account's own")
-    path.chmod(0o700)
-
-
 def listen_in(directory: Path, name: str) -> socket.socket:
     """Listen at ``name`` in a private directory, in place of what an earlier service left there.
 
     Raises:
         OSError: the system refuses.
     """
-    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=opened)
-        listening.setblocking(False)
-        listening.bind(f"/proc/self/fd/{opened}/{name}")
-        os.chmod(f"/proc/self/fd/{opened}/{name}", 0o600)
-        listening.listen(_WAITING)
+        with address_in(directory, name) as address:
+            with suppress(FileNotFoundError):
+                os.unlink(address)
+            listening.setblocking(False)
+            listening.bind(address)
+            os.chmod(address, 0o600)
+            listening.listen(_WAITING)
     except BaseException:
         listening.close()
         raise
-    finally:
-        os.close(opened)
     return listening
 
 
@@ -110,15 +102,13 @@ def connect_in(directory: Path, name: str) -> socket.socket:
     Raises:
         OSError: nobody listens there, or this account may not connect.
     """
-    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connected.settimeout(5.0)
-        connected.connect(f"/proc/self/fd/{opened}/{name}")
+        with address_in(directory, name) as address:
+            connected.connect(address)
         connected.setblocking(False)
     except BaseException:
         connected.close()
         raise
-    finally:
-        os.close(opened)
     return connected

@@ -39,6 +39,35 @@ class ControlMessage:
         return str(self.content.get("event", ""))
 
 
+def make_private_directory(path: Path) -> None:
+    """Make a directory that nobody else can enter, or make sure that the one there is such.
+
+    Raises:
+        OSError: it can't be made, or is somebody else's.
+    """
+    path.mkdir(mode=0o700, exist_ok=True)
+    there = path.lstat()
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+        raise PermissionError(f"{str(path)!r} is not a directory of this account's own")
+    path.chmod(0o700)
+
+
+@contextmanager
+def address_in(directory: Path, name: str) -> Iterator[str]:
+    """A socket's address in a directory, whatever the length of its path.
+
+    There is room for 107 bytes in one; a directory that is open has a short path of its own.
+
+    Raises:
+        OSError: the directory can't be opened.
+    """
+    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{opened}/{name}"
+    finally:
+        os.close(opened)
+
+
 class ControlDirectory:
     """Where fork servers and kernels listen for a service."""
 
@@ -49,11 +78,7 @@ class ControlDirectory:
             OSError: it can't be made, or is somebody else's.
         """
         self.path = path
-        path.mkdir(mode=0o700, exist_ok=True)
-        there = path.lstat()
-        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
-            raise PermissionError(f"{str(path)!r} is not a directory of this account's own")
-        path.chmod(0o700)
+        make_private_directory(path)
 
     def listen(self, name: str) -> socket.socket:
         """A socket that listens at ``name``, to be passed on to a process of ours.
@@ -63,7 +88,7 @@ class ControlDirectory:
         """
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with self._address(name) as address:
+            with address_in(self.path, name) as address:
                 listener.bind(address)
             listener.listen(_WAITING)
         except BaseException:
@@ -81,7 +106,7 @@ class ControlDirectory:
         connected.setblocking(False)
         try:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            with self._address(name) as address:
+            with address_in(self.path, name) as address:
                 connected.connect(address)
         except BaseException:
             connected.close()
@@ -102,15 +127,6 @@ class ControlDirectory:
         """Remove sockets and files that nobody needs any more."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
-
-    @contextmanager
-    def _address(self, name: str) -> Iterator[str]:
-        # A socket's address has room for 107 bytes; an open directory has a short path of its own.
-        opened = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield f"/proc/self/fd/{opened}/{name}"
-        finally:
-            os.close(opened)
 
 
 class ControlChannel:

@@ -7,7 +7,7 @@ from interpreter.hosts import slots
 from interpreter.hosts.cgroup import remove_remembered_groups
 from interpreter.hosts.control import ControlDirectory
 from interpreter.hosts.servers import end_earlier_servers
-from interpreter.hosts.short_path import remove_short_paths
+from interpreter.hosts.short_path import remove_links_into
 from interpreter.hosts.strays import end_strays
 from interpreter.logs import get_logger
 
@@ -38,7 +38,7 @@ async def end_leftovers(data_dir: Path, *, keep_work: bool = False) -> None:
     sessions = data_dir / "sessions"
     if await asyncio.to_thread(sessions.is_dir):
         await asyncio.to_thread(clear_slots, sessions, keep_work=keep_work)
-    await asyncio.to_thread(remove_short_paths, sessions)
+    await asyncio.to_thread(remove_links_into, sessions)
     await asyncio.to_thread(remove_remembered_groups, control.path / GROUPS_FILE)
 
 

@@ -1,14 +1,14 @@
 """ShortPath: a path to a directory that leaves room for the name of a socket."""
 
-import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 #: What a Unix socket's path may have, less what follows the directory of the slots.
 _SOCKET_PATH_BYTES = 107 - len("/") - 16 - len("/run/s-5")
-_PLACE = "/tmp"
+_PLACE, _PREFIX = "/tmp", "cellmate-"
 
 
 class ShortPath:
@@ -22,8 +22,8 @@ class ShortPath:
     def __enter__(self) -> Path:
         if len(os.fsencode(self._directory)) <= _SOCKET_PATH_BYTES:
             return self._directory
-        remove_short_paths(self._directory)
-        self._temporary = tempfile.mkdtemp(prefix=_prefix(self._directory), dir=_PLACE)
+        remove_links_into(self._directory)
+        self._temporary = tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE)
         os.chmod(self._temporary, 0o711)  # kernels without a file system of their own pass through
         link = Path(self._temporary) / "s"
         link.symlink_to(self._directory)
@@ -34,12 +34,16 @@ class ShortPath:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _prefix(directory: Path) -> str:
-    return f"cellmate-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}-"
+def remove_links_into(directory: Path) -> None:
+    """Remove temporary directories of nothing but links into a directory.
 
-
-def remove_short_paths(directory: Path) -> None:
-    """Remove links to a directory that a killed service has left: nobody follows them any more."""
-    for path in Path(_PLACE).glob(f"{_prefix(directory.absolute())}*"):
-        if not path.is_symlink() and path.lstat().st_uid == os.geteuid():
-            shutil.rmtree(path, ignore_errors=True)
+    Services make them where its path is too long for sockets; when a service was killed, nobody
+    follows them any more.
+    """
+    for found in Path(_PLACE).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # gone meanwhile, or not for us to look into
+            if found.is_symlink() or found.lstat().st_uid != os.geteuid():
+                continue
+            targets = [path.readlink() for path in found.iterdir()]
+            if targets and all(path.is_relative_to(directory.absolute()) for path in targets):
+                shutil.rmtree(found, ignore_errors=True)

@@ -18,7 +18,7 @@ from interpreter.__main__ import main
 from interpreter.admin.client import NoService
 from interpreter.admin.protocol import Request, kernel_from_json, kernel_to_json
 from interpreter.admin.running import find_service
-from interpreter.admin.sockets import connect_in, listen_in
+from interpreter.admin.sockets import actor_in_words, connect_in, listen_in
 from interpreter.admin.tables import (
     curve,
     inspection_text,
@@ -150,6 +150,11 @@ def test_sockets_work_in_directories_with_long_paths(tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
         connect_in(deep, "s")
     listen_in(deep, "s").close()  # in place of the one that was left
+
+
+def test_who_logged_in_is_named_first() -> None:
+    assert actor_in_words(0, None) == actor_in_words(0, 0) == "root (uid 0)"
+    assert actor_in_words(4_000_001, 0) == "root as user 4000001 (uid 4000001)"
 
 
 # --- which process the service is -------------------------------------------------------------
