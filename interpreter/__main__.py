@@ -15,7 +15,9 @@ from interpreter.settings import Settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m interpreter", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m interpreter", description="The operator's commands."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     doctor = commands.add_parser(
         "doctor",

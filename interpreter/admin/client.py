@@ -96,7 +96,10 @@ class AdminClient:
         owner = os.stat(data_dir).st_uid
         if Peer.of(connected).uid not in (0, owner, os.geteuid()):
             connected.close()
-            reason = f"In {str(data_dir)!r} somebody else answers than the owner of that directory."
+            reason = (
+                f"What answers in {str(data_dir)!r} belongs to another account than that "
+                "directory, so it was asked nothing."
+            )
             raise NoService(data_dir, reason)
         reader, writer = await asyncio.open_connection(sock=connected, limit=2 * MOST_ANSWER_BYTES)
         try:

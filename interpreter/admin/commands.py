@@ -112,7 +112,7 @@ def _in_words(request: Request, done: dict[str, Any]) -> str:
         case "interrupt" if done["was_running"]:
             return f"The cell of user {plain(done['user_id'])} is being stopped."
         case "interrupt":
-            return f"The kernel of user {plain(done['user_id'])} was running nothing."
+            return f"The kernel of user {plain(done['user_id'])} wasn't running a cell."
         case "shutdown":
             return _shut_down_in_words(done["user_ids"])
         case "attach":

@@ -218,7 +218,9 @@ class Deeds:
         if len(found) == 1:
             return found[0]
         if found:
-            raise NotDone(f"{len(found)} kernels go by {target!r}; give the whole id of one.")
+            raise NotDone(
+                f"The ids of {len(found)} kernels begin with {target!r}: give more of one."
+            )
         raise NotDone(
             f"No live kernel belongs to {target!r}, and none has that id: `kernels list` shows "
             "those there are."

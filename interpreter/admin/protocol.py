@@ -76,7 +76,7 @@ def encode_answer(content: Mapping[str, Any]) -> bytes:
     """What was done, as a line."""
     line = json.dumps({"ok": content}).encode() + b"\n"
     if len(line) > MOST_ANSWER_BYTES:
-        return encode_refusal("There is too much to tell.")
+        return encode_refusal("The answer is too long to send.")
     return line
 
 

@@ -44,7 +44,7 @@ _DEED_S = 60.0
 _NOT_YOURS = "Only root, and the account that the service runs as, may do this."
 _TOO_MANY = "Too many admins are connected; try again later."
 _TOO_LONG = "The request is too long."
-_GOES_ON = "This takes long, and goes on; look at the list of kernels to see what comes of it."
+_GOES_ON = "This takes long and goes on by itself; `kernels list` shows what comes of it."
 _FAILED = "Something went wrong in the service; its log says what."
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from interpreter.admin.acting import acting_as_owner
-from interpreter.admin.client import AdminClient, NoService, Refused
+from interpreter.admin.client import AdminClient, NoService, Refused, who_may_ask
 from interpreter.admin.leftovers import clear_leftovers
 from interpreter.admin.protocol import Request
 from interpreter.admin.running import RunningService, find_service
@@ -97,8 +97,8 @@ async def _end(
                     raise NotStopped(f"Process {running.pid} can't be killed: the system holds it.")
     except PermissionError as error:
         raise NotStopped(
-            f"The service (process {running.pid}) can't be ended by this account; run this as "
-            "root, or as the account that it runs as."
+            f"The service (process {running.pid}) can't be ended by this account: run this as "
+            f"{who_may_ask(data_dir)}."
         ) from error
     tell(f"The service has ended, after {span_text(time.monotonic() - began)}.")
 

@@ -145,12 +145,13 @@ def _facts(info: KernelInfo, now: datetime) -> str:
         doing += f" for {span_text((now - info.last_active_at).total_seconds())}"
     if info.waiting_cells:
         doing += f", {info.waiting_cells} waiting behind"
+    cells = "1 cell" if info.cells == 1 else f"{info.cells} cells"
     facts = [
         ("user", plain(info.user_id)),
         ("kernel", info.kernel_id),
         ("process", str(info.pid)),
         ("state", doing),
-        ("started", f"{started_text(info.started_at, now)}, {info.cells} cells since"),
+        ("started", f"{started_text(info.started_at, now)}, {cells} since"),
         ("memory", size_text(info.memory_bytes)),
         ("processor", "?" if info.cpu_s is None else f"{span_text(info.cpu_s)} altogether"),
     ]
@@ -185,7 +186,7 @@ def _variables(variables: Sequence[Mapping[str, Any]]) -> str:
 def _history(samples: Sequence[tuple[str, int, float | None]]) -> str:
     """What it used over the last half hour, as two curves of one line each."""
     if len(samples) < 2:
-        return "What it uses is not known for long enough to draw it."
+        return "It hasn't been watched for long enough to draw what it uses."
     first, last = (datetime.fromisoformat(samples[i][0]) for i in (0, -1))
     memory = [float(sample[1]) for sample in samples]
     cpu = [sample[2] or 0.0 for sample in samples]

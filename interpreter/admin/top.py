@@ -236,7 +236,7 @@ class KernelsApp(App[None]):
     def _confirm(self, deed: Any, question: str) -> None:
         chosen = self._chosen
         if chosen is None:
-            self.say("There is no kernel to choose.")
+            self.say("No kernel is live.")
             return
         # Later on the cursor may be on another one.
         request = Request(deed, chosen.kernel_id)
@@ -255,8 +255,9 @@ class KernelsApp(App[None]):
             self.say(str(error))
             return
         if request.do == "interrupt":
-            text = "is being stopped" if done["was_running"] else "was not running"
-            self.say(f"The cell of user {done['user_id']} {text}.")
+            running = done["was_running"]
+            text = "is being interrupted" if running else "wasn't running a cell"
+            self.say(f"The kernel of user {done['user_id']} {text}.")
         else:
             ended = ", ".join(done["user_ids"])
             self.say(f"The kernel of user {ended} has ended." if ended else "Nothing has ended.")

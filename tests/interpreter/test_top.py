@@ -13,8 +13,9 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 from interpreter.admin.protocol import Request, encode_answer, encode_refusal, kernel_to_json
-from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL, listen_in, make_private_directory
+from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL, listen_in
 from interpreter.admin.top import Confirmation, KernelsApp
+from interpreter.hosts.control import make_private_directory
 from interpreter.inspection import KernelInfo
 from tests.interpreter.kernel_infos import kernel_info
 
@@ -148,7 +149,7 @@ async def test_the_cursor_stays_on_its_kernel_while_others_come_and_go(tmp_path:
 @pytest.mark.parametrize(
     ("key", "deed", "said"),
     [
-        ("i", "interrupt", "The cell of user busy is being stopped."),
+        ("i", "interrupt", "The kernel of user busy is being interrupted."),
         ("k", "shutdown", "The kernel of user busy has ended."),
     ],
 )
@@ -186,7 +187,7 @@ async def test_a_service_that_ends_and_comes_back_is_told_and_shown_again(tmp_pa
         assert lines(app) == []
         assert text_of(app, "head").startswith("No service is running in")
         await pilot.press("i")
-        assert text_of(app, "message") == "There is no kernel to choose."
+        assert text_of(app, "message") == "No kernel is live."
         async with played.serve(tmp_path):
             await app.look()
             assert [line[0] for line in lines(app)] == ["large"]

@@ -509,7 +509,7 @@ async def test_commands_read_well(service: Interpreter, session: Session, comman
     status, out, _ = await command("kernels", "inspect", session.user_id)
     assert status == 0 and "VARIABLE" in out and "int" in out
     status, out, _ = await command("kernels", "interrupt", session.user_id)
-    assert (status, out) == (0, f"The kernel of user {session.user_id} was running nothing.\n")
+    assert (status, out) == (0, f"The kernel of user {session.user_id} wasn't running a cell.\n")
     status, out, _ = await command("kernels", "attach", session.user_id)
     assert status == 0 and "jupyter console --existing /" in out
     status, out, _ = await command("kernels", "shutdown", session.user_id)
