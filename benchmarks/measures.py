@@ -148,7 +148,14 @@ async def newcomers(bench: Bench) -> list[Result]:
     def took(what: str, seconds: float) -> None:
         times.setdefault(what, []).append(seconds)
 
-    peers = [peer for wanted in PEERS if (peer := install(wanted, bench.work, bench.say))]
+    peers: list[InstalledPeer] = []
+    missing: dict[str, str] = {}
+    for wanted in PEERS:
+        try:
+            peers.append(install(wanted, bench.work, bench.say))
+        except RuntimeError as error:
+            missing[wanted.name] = str(error)
+            bench.say(f"  {wanted.name}: {error}")
     async with (
         bench.service(spares=1) as service,
         bench.service(spares=0) as forking,
@@ -174,9 +181,10 @@ async def newcomers(bench: Bench) -> list[Result]:
                     for what, seconds in (await asyncio.to_thread(peer.measure, cell)).items():
                         took(f"{peer.peer.name}, {what}", seconds)
                 except RuntimeError as error:
+                    missing[peer.peer.name] = str(error)
                     bench.say(f"  {peer.peer.name} failed this time: {error}")
             bench.say("  " + ", ".join(f"{name} {all_[-1]:.3f} s" for name, all_ in times.items()))
-    return _newcomer_results(times, peers, bench.rounds)
+    return _newcomer_results(times, peers, missing)
 
 
 async def _stock_newcomer(cell: str) -> float:
@@ -208,7 +216,7 @@ async def _newcomer(
 
 
 def _newcomer_results(
-    times: dict[str, list[float]], peers: list[InstalledPeer], rounds: int
+    times: dict[str, list[float]], peers: list[InstalledPeer], missing: dict[str, str]
 ) -> list[Result]:
     median = {what: statistics.median(seconds) for what, seconds in times.items()}
     what = "newcomer's first load_file().describe()"
@@ -226,12 +234,12 @@ def _newcomer_results(
         name = peer.peer.name
         note = f"{peer.version}; {peer.peer.mode}. Left out: {peer.peer.left_out}"
         for mode in ("cold", "waiting"):
-            if f"{name}, {mode}" not in median:  # it failed each time, which was said
+            if f"{name}, {mode}" not in median:  # it failed each time: see below
                 continue
             rows.append(
                 (what, "ours", f"{name}, {mode}", f"{name}, {mode}", "speed-up", None, note)
             )
-    return [
+    results = [
         Result(
             name=name,
             unit="s",
@@ -240,11 +248,26 @@ def _newcomer_results(
             peer=peer_name,
             sense=sense,
             target=target,
-            samples=rounds,
+            samples=len(times[other]),
             note=note,
         )
         for name, ours, other, peer_name, sense, target, note in rows
     ]
+    for peer_name, reason in missing.items():
+        measured = len(times.get(f"{peer_name}, cold", ()))
+        results.append(
+            Result(
+                name=f"{what}, beside {peer_name}: failed, {measured} of {len(times['ours'])} times"
+                " measured",
+                unit="s",
+                ours=median["ours"],
+                sense="limit",
+                target=None,
+                samples=measured,
+                note=reason,
+            )
+        )
+    return results
 
 
 async def further_kernel_memory(bench: Bench) -> list[Result]:

@@ -162,11 +162,11 @@ class InstalledPeer:
         return seconds
 
 
-def install(peer: Peer, root: Path, say: Callable[[str], None]) -> InstalledPeer | None:
+def install(peer: Peer, root: Path, say: Callable[[str], None]) -> InstalledPeer:
     """Make an environment for a peer below ``root``, with our versions of numpy and pandas.
 
-    Returns:
-        None, and says why, if that can't be done here.
+    Raises:
+        RuntimeError: that can't be done here; says why.
     """
     directory = root / peer.name
     python = directory / "bin" / "python"
@@ -188,9 +188,8 @@ def install(peer: Peer, root: Path, say: Callable[[str], None]) -> InstalledPeer
             check=False,
         )
         if done.returncode != 0:
-            say(f"  {peer.name} can't be installed: {_last_line(done.stderr)}")
             shutil.rmtree(directory, ignore_errors=True)
-            return None
+            raise RuntimeError(f"it can't be installed: {_last_line(done.stderr)}")
     code = f"from importlib.metadata import version; print(version({peer.name!r}))"
     asked = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True)
     return InstalledPeer(peer, python, asked.stdout.strip())

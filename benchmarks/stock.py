@@ -27,14 +27,16 @@ class StockManager(AsyncKernelManager):  # type: ignore[misc]  # traitlets is un
 
 
 @asynccontextmanager
-async def stock_kernel() -> AsyncGenerator[tuple[StockManager, AsyncKernelClient]]:
-    """A started kernel and a client that is ready."""
+async def stock_kernel(
+    ready_s: float = _READY_S,
+) -> AsyncGenerator[tuple[StockManager, AsyncKernelClient]]:
+    """A started kernel and a client that is ready, within ``ready_s`` seconds."""
     manager = StockManager()
     await manager.start_kernel(stderr=subprocess.DEVNULL)  # it warns of its own default
     client = manager.client()
     client.start_channels()
     try:
-        await client.wait_for_ready(timeout=_READY_S)
+        await client.wait_for_ready(timeout=ready_s)
         yield manager, client
     finally:
         client.stop_channels()
