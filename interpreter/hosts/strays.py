@@ -44,6 +44,8 @@ async def _end(directory: ControlDirectory, name: str) -> bool:
         async with asyncio.timeout(_END_S):
             while (message := await channel.receive()) is not None:
                 init = init or HeldProcess.hold(message.pid)
+            if init is not None:  # its descriptors are closed before it ends
+                await init.ended()
     except TimeoutError:
         log.warning("a kernel of an earlier service does not end", kernel_id=name)
         if init is not None:
