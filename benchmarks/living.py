@@ -22,11 +22,13 @@ from tests.chaos.service import Service
 
 _CROWD, _CROWD_S = 100, 10.0
 #: How long a hundred stock kernels may take to be ready: more than they do.
-_STOCK_CROWD_S = 600.0
+_STOCK_CROWD_S = 200.0
 _IDLE, _IDLE_S, _IDLE_SHARE, _IDLE_CELL = 200, 30.0, 0.02, 1.2
 _REATTACHED, _REATTACH_S = 50, 3.0
 #: What changed is written down behind the cells.
 _WRITTEN_S = 1.0
+#: Between two cells of somebody who works on.
+_THINKS_S = 0.3
 _STATE_MB = (0, 1, 10, 50, 100)
 _CELLS = 40
 _TIMEOUT_S = 60.0
@@ -81,6 +83,7 @@ async def crowd(bench: Bench) -> list[Result]:
         meanwhile: list[float] = []
         while not coming.done():
             meanwhile.append(await _cell_time(service, len(meanwhile)))
+            await asyncio.sleep(_THINKS_S)
         times = await coming
         whole_s = max(times)
     stock = await _stock_crowd(path)
