@@ -217,7 +217,7 @@ async def _run_batch(
     screen: "Screen",
     cells: "tuple[SourceCell, ...]",
 ) -> int:
-    from bot.console.batch import run_cells
+    from bot.console.batch import run_cells, still_running_told
     from bot.console.evictions import evictions_told
     from bot.console.output_directory import OutputDirectory
     from bot.console.upload import upload
@@ -226,6 +226,7 @@ async def _run_batch(
     directory = OutputDirectory(arguments.output)
     async with _opened(settings, but=arguments.user) as service:
         session = await service.session(user_id=arguments.user)
+        await still_running_told(service, user_id=arguments.user, say=_say)
         for path in arguments.files:
             with evictions_told(service, user_id=arguments.user, say=_say):
                 file = await upload(service.files, user_id=arguments.user, path=path)

@@ -194,6 +194,10 @@ class SentCell:
     clock: Clock
 
 
+class NobodyThere(Exception):
+    """A cell asks a person who has been gone since an earlier service."""
+
+
 #: Gets a running cell whenever its deadline's clock is set going or stopped.
 OnClock: TypeAlias = Callable[[SentCell], None]
 
@@ -932,6 +936,8 @@ class Kernel:
                 raise TypeError(f"on_input gave a {type(answer).__name__}, but it must give a str")
         except TimeoutError:
             run.input_timed_out = True
+        except NobodyThere:
+            return None
         except EOFError:
             return _END_OF_INPUT
         except asyncio.CancelledError:

@@ -143,7 +143,11 @@ class Reattaching:
         replay = None if kernel is None else await kernel.recall(timeout_s=_RECALL_S)
         had_kernel = state.kernel is not None
         lost, running = sort_cells(
-            state.running, replay, identity=state.identity, timeout_s=self._cell_timeout_s
+            state.running,
+            replay,
+            identity=state.identity,
+            timeout_s=self._cell_timeout_s,
+            collected_ns=state.collected_ns,
         )
         kept = [*lost, *filter(None, [running])]
         gone = None
@@ -191,6 +195,7 @@ def sort_cells(
     *,
     identity: str | None,
     timeout_s: float,
+    collected_ns: int = 0,
 ) -> tuple[list[RunningCell], RunningCell | None]:
     """What has become of cells that were running, by what their kernel says.
 
@@ -202,6 +207,8 @@ def sort_cells(
         replay: of the kernel; None if it says nothing.
         identity: of the connection to the kernel: what was sent over it begins with that.
         timeout_s: the deadline of a cell that nobody knows anything of.
+        collected_ns: when the working directory was last scanned before such a cell, as far as it
+            is written down, by the host's clock.
 
     Returns:
         The cells whose results are wanted and lost, and the one that runs or whose result is there.
@@ -214,13 +221,13 @@ def sort_cells(
         if going is None and last and order_of(last.message_id) > order_of(replay.cell):
             going = last  # the kernel has yet to begin with it
         if going is None and replay.cell and replay.reply is None:
-            going = _unknown_cell(replay, timeout_s)
+            going = _unknown_cell(replay, timeout_s, collected_ns)
     # Others were handed on before a next one was sent, but for those that were wanted even then.
     lost = [cell for cell in cells if cell.wanted and cell is not going]
     return lost[-_MOST_LOST:], None if going is None else replace(going, wanted=True)
 
 
-def _unknown_cell(replay: Replay, timeout_s: float) -> RunningCell:
+def _unknown_cell(replay: Replay, timeout_s: float, collected_ns: int) -> RunningCell:
     """A cell that was killed with its service before it was written down."""
     return RunningCell(
         cell_id=secrets.token_hex(8),
@@ -228,6 +235,7 @@ def _unknown_cell(replay: Replay, timeout_s: float) -> RunningCell:
         code=replay.code() or "",
         timeout_s=timeout_s,
         clock=Clock(0.0, time.monotonic()),
+        before_ns=collected_ns,
     )
 
 

@@ -46,7 +46,7 @@ from interpreter.execution import (
 from interpreter.files import FileEvent, FileStore, StoredFile
 from interpreter.hosts.base import HostedKernel, KernelHost, Resources, WorkingDirectory
 from interpreter.inspection import Completion, KernelInfo, Variable
-from interpreter.kernel import CellEnd, Kernel, SentCell
+from interpreter.kernel import CellEnd, Kernel, NobodyThere, SentCell
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.metrics import How, Metrics
@@ -486,7 +486,7 @@ class Session:
         async def nobody(prompt: str, is_secret: bool) -> str:
             nonlocal asked
             asked = True
-            raise _NobodyThere
+            raise NobodyThere
 
         cell = _Cell(
             running.code, running.timeout_s, None, nobody, _NOBODY, running.note, running.cell_id
@@ -1126,10 +1126,6 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-class _NobodyThere(Exception):
-    """A cell asks a person who has been gone since an earlier service."""
 
 
 def _is_cancelled() -> bool:

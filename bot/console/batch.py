@@ -1,11 +1,15 @@
 """Cells from a file or a pipe, run one after the other without a prompt."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from bot.console.cell_source import SourceCell
 from bot.console.inert import inert, inert_name
-from interpreter import CellError, ClearOutput, Execution, OnInput, Output, Session
+from interpreter import CellError, ClearOutput, Execution, Interpreter, OnInput, Output, Session
+
+#: A cell that has ended gives its result within this time.
+_ENDED_S = 0.5
 
 
 class View(Protocol):
@@ -25,6 +29,15 @@ _REASONS = {
     "died": "its kernel ended",
     "refused": "it was not run",
 }
+
+
+async def still_running_told(
+    service: Interpreter, *, user_id: str, say: Callable[[str], None]
+) -> None:
+    """Say why the first cell has to wait, if one that was begun before this program still runs."""
+    earlier = {cell.result for cell in service.recovered if cell.user_id == user_id}
+    if earlier and (await asyncio.wait(earlier, timeout=_ENDED_S))[1]:
+        say("A cell of last time is still running; these come after it.")
 
 
 async def run_cells(

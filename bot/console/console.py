@@ -31,6 +31,8 @@ _NO_MODEL = "There is no language model: set OPENAI_API_KEY or OPENAI_BASE_URL t
 
 #: A second Ctrl-C within this time asks for more than an interrupt.
 _TWICE_S = 2.0
+#: A cell that has ended gives its result within this time.
+_ENDED_S = 0.5
 #: Of the first line of a cell that is told of.
 _LINE_CHARS = 60
 
@@ -176,6 +178,11 @@ class Console:
         line = next(filter(None, map(str.strip, cell.code.splitlines())), "")
         self._screen.line(f"Last time this cell was still running: {_shortened(line)}", "note")
         async with self._interruptible():
+            await asyncio.wait({cell.result}, timeout=_ENDED_S)
+            if not cell.result.done():
+                self._screen.line(
+                    "It goes on; its outputs come at its end. Ctrl-C stops it.", "note"
+                )
             execution = await asyncio.shield(cell.result)
         view = TerminalView(self._screen, self._directory)
         for output in execution.outputs:

@@ -3,17 +3,19 @@
 import asyncio
 import io
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from bot.console.batch import run_cells
+from bot.console.batch import run_cells, still_running_told
 from bot.console.cell_source import SourceCell
 from bot.console.output_directory import OutputDirectory
 from bot.console.standard_input import StandardInput
 from bot.console.views import PlainView
-from interpreter import InterpreterError, QueueFull
-from tests.bot.fakes import FakeSession, printed
+from interpreter import Execution, InterpreterError, QueueFull, Recovered
+from tests.bot.fakes import FakeService, FakeSession, printed
 
 
 async def run(
@@ -103,3 +105,24 @@ async def test_questions_get_lines_of_a_file(tmp_path: Path) -> None:
     with path.open(newline="") as source:
         answers = StandardInput(source, io.StringIO())
         assert [await answers.answer("", False) for _ in range(3)] == ["a", "b", "\x04"]
+
+
+async def test_a_cell_that_is_still_running_is_told_and_others_are_not() -> None:
+    service, said = FakeService(), list[str]()
+    begun, never = datetime.now(UTC), asyncio.Event()
+
+    async def ended() -> Execution:
+        return Execution(status="ok", code="")
+
+    async def running() -> Execution:
+        await never.wait()
+        raise AssertionError
+
+    results = [asyncio.create_task(work) for work in (ended(), running())]
+    mine, others = (Recovered("local", "c", {}, "", begun, result) for result in results)
+    others = replace(others, user_id="others")
+    for recovered in ((), (mine, others), (replace(others, user_id="local"),)):
+        service.recovered = recovered
+        await still_running_told(service, user_id="local", say=said.append)  # type: ignore[arg-type]  # faked
+    results[1].cancel()
+    assert said == ["A cell of last time is still running; these come after it."]

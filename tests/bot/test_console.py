@@ -124,7 +124,7 @@ async def test_a_cell_that_outlived_the_last_console_is_shown_first(tmp_path: Pa
         seen = await typist.leaves("x\r")
     first, _, rest = seen.partition("\n")
     assert first == "Last time this cell was still running: x = search()"
-    assert rest.startswith("found 3\n")
+    assert rest.startswith("found 3\n"), "it has ended: nobody waits for it"
     assert "secret" not in seen
     assert typist.service.acknowledged == [mine]
     assert typist.session.ran == ["x"]
@@ -140,7 +140,7 @@ async def test_a_cell_that_outlived_the_last_console_can_be_interrupted(tmp_path
     task = asyncio.create_task(running())
     cell = Recovered("local", "c", {}, "loop()", datetime.now(UTC), task)
     async with at_console(tmp_path, recovered=(cell,)) as typist:
-        while "loop()" not in typist.out.getvalue():  # noqa: ASYNC110 -- nothing announces it
+        while "It goes on" not in typist.out.getvalue():  # noqa: ASYNC110 -- nothing announces it
             await asyncio.sleep(0.01)
         typist.key.press()
         while not typist.session.interrupts:  # noqa: ASYNC110

@@ -21,6 +21,7 @@ import pytest_asyncio
 from interpreter import Execution, Interpreter, Phase, Recovered, SessionClosed, Settings
 from tests.chaos.processes import database_of, family_of, kill
 from tests.installing.index import PackageIndex, make_wheel
+from tests.service.waiting import until
 
 _AWAY_S = 1.5
 #: How long the services after it keep files: those of before have expired then.
@@ -312,6 +313,7 @@ async def test_cell_that_was_not_written_down_goes_on(fall: Fall) -> None:
     assert fall.recovered["lost"].note == {}
     assert fall.recovered["lost"].code == "import time; time.sleep(6); print('unknown'); x"
     assert fall.results["lost"].text == "unknown\n41"
+    assert fall.results["lost"].artifacts == (), "what an earlier cell made isn't new"
 
 
 async def test_cell_whose_end_was_not_written_down_is_not_given_again(fall: Fall) -> None:
@@ -319,13 +321,7 @@ async def test_cell_whose_end_was_not_written_down_is_not_given_again(fall: Fall
     assert await _next_cell(fall, "stale") == ("True", None)
 
 
-async def test_variables_last_through_both_for_who_had_a_cell_unknown(fall: Fall) -> None:
-    # Since when it ran is not known, so all that lay there is handed out with it once more.
-    session = await fall.third.session(user_id="lost")
-    assert (await session.execute("print(x, open('old.txt').read())")).text == "41 lost\n"
-
-
-@pytest.mark.parametrize("user", ["late", "asks", "buys", "expired"])
+@pytest.mark.parametrize("user", ["late", "asks", "buys", "expired", "lost"])
 async def test_variables_and_files_last_through_both(fall: Fall, user: str) -> None:
     session = await fall.third.session(user_id=user)
     result = await session.execute(
@@ -360,6 +356,47 @@ async def test_service_that_leaves_lets_its_cell_go_on_and_runs_no_other(fall: F
 
 async def test_result_that_is_to_be_kept_is_given_by_the_next_service(fall: Fall) -> None:
     assert fall.results_again["left"].text == "'over'"
+
+
+_SLOW_TO_SAVE = """
+import os, time
+class Slow:
+    def __reduce__(self):
+        open('saving', 'w').close()
+        while not os.path.exists('go'):
+            time.sleep(0.01)
+        return int, ()
+slow, x = Slow(), 41
+"""
+
+
+async def test_who_hurries_a_service_that_leaves_costs_nobody_a_kernel() -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-hurry-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0)
+        is_ready = asyncio.Event()
+
+        async def serve() -> None:
+            async with Interpreter.open(settings, keep_kernels=True) as first:
+                session = await first.session(user_id="anna")
+                await session.execute(_SLOW_TO_SAVE)
+                is_ready.set()
+                await asyncio.Event().wait()
+
+        serving = asyncio.create_task(serve())
+        await is_ready.wait()
+        (slot,) = (settings.data_dir / "sessions").iterdir()
+        serving.cancel()
+        await until((slot / "work" / "saving").exists)
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert serving.cancelled()
+        (slot / "work" / "go").touch()
+        async with Interpreter.open(settings) as second:
+            assert second.reattached == 1
+            session = await second.session(user_id="anna")
+            result = await session.execute("print(x, os.path.exists('saving'))")
+            assert (result.text, result.message) == ("41 True\n", None)
 
 
 async def _next_cell(fall: Fall, user: str) -> tuple[str, str | None]:
