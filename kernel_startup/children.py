@@ -82,6 +82,7 @@ def _work(handed: BinaryIO, max_bytes: int, call: Callable[[], Any]) -> NoReturn
 def become_harmless(max_bytes: int) -> None:
     """In a child: end with its parent, say nothing, and take no more memory than this on top."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setpgid(0, 0)  # an interrupt goes to the kernel's group, and is for the cell
     faulthandler.disable()  # its end is expected, and nobody's business
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):

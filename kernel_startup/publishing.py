@@ -98,14 +98,26 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
             if threading.get_ident() != self._main_thread:
                 self._send_waiting()
                 return
-            before = signal.signal(signal.SIGINT, self._keep_interrupt)
-            try:
-                self._send_waiting()
-            finally:
+            self.whole(self._send_waiting)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this very thread is at work here: then a finalizer has come in between."""
+        held: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # of all RLocks
+        return held
+
+    def whole(self, send: Callable[[], T]) -> T:
+        """Send something on the main thread. An interrupt meanwhile raises behind that."""
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            signal.signal(signal.SIGINT, self._keep_interrupt)
+            return send()
+        finally:
+            if before is not None:  # else it isn't Python's
                 signal.signal(signal.SIGINT, before)
-                if self._interrupted:
-                    self._interrupted = False
-                    signal.raise_signal(signal.SIGINT)
+            if self._interrupted:
+                self._interrupted = False
+                signal.raise_signal(signal.SIGINT)
 
     def _keep_interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Take an interrupt that comes in the midst of a message: it raises behind that.

@@ -57,17 +57,26 @@ class Questions:
         try:
             self._forget_late_answers()
             socket, session = self._kernel.stdin_socket, self._kernel.session
-            sent = session.send(socket, question, dict(content), parent, ident=ident)
+            asked = session.msg(question, dict(content), parent)
             answer = question.removesuffix("_request") + "_reply"
-            with self._kernel.replay.question(session.serialize(sent)):
+            # Kept before it is sent: a service that comes in between is to hear of it.
+            with self._kernel.replay.question(session.serialize(asked)):
+                self._send(lambda: session.send(socket, asked, ident=ident))
                 while stands():
                     message = self._next_message()
-                    if message is not None and _answers(message, answer, sent["header"]["msg_id"]):
+                    if message is not None and _answers(message, answer, asked["header"]["msg_id"]):
                         found: Mapping[str, Any] = message["content"]
                         return found
             return None
         finally:
             self._lock.release()
+
+    def _send(self, send: Callable[[], object]) -> None:
+        """Send a question to its last frame: half a one would make the next unreadable."""
+        if threading.current_thread() is threading.main_thread():
+            self._kernel.iopub_thread.whole(send)
+        else:
+            send()
 
     def _forget_late_answers(self) -> None:
         with contextlib.suppress(zmq.Again):

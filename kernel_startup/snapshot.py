@@ -312,7 +312,8 @@ def _have_some_saved(
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            with contextlib.suppress(ChildProcessError):  # a cell has waited for it, or ignores it
+                os.waitpid(child, 0)
     if progress.at in progress.todo and (why == "time" or progress.first):
         progress.lose(progress.at, why)
     elif progress.at is None and why != "end":  # it didn't even come to a variable

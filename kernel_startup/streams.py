@@ -122,6 +122,11 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         if not self._is_master_process():
             super().flush()
             return
+        if self.pub_thread.is_held or self._buffer_lock._is_owned():
+            # An object's end came in the midst of a message, or of a write, and prints. Waiting for
+            # another thread's turn here could be for ever, and the buffer is in use.
+            self._alarm.set(self.flush_interval)
+            return
         with self._flushing:
             self._flush_pending = False  # first: what is written from here on sets the alarm again
             if self._buffers:
@@ -131,7 +136,11 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         """Called by ipykernel when something was written: send it soon."""
         if not self._flush_pending:
             self._flush_pending = True
-            self._alarm.set(self.flush_interval)
+            try:
+                self._alarm.set(self.flush_interval)
+            except BaseException:  # an interrupt: who catches it may go on printing
+                self._flush_pending = False
+                raise
 
     def _setup_stream_redirects(self, name: str) -> None:
         """Called by ipykernel: take in what is written to the file descriptor.

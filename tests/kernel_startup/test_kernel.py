@@ -114,6 +114,55 @@ gc.collect()
     assert kernel.run("print(1)").stdout == "1\n"
 
 
+def test_a_finalizer_that_prints_in_the_midst_of_a_message_waits_for_nobody(
+    kernel: LiveKernel,
+) -> None:
+    ran = kernel.run(
+        """
+import gc, sys, time
+class Speaking:
+    def __init__(self): self.me = self
+    def __del__(self):
+        print("closing"); time.sleep(0.3); print("closed", flush=True)  # the alarm rings meanwhile
+gc.disable()
+Speaking()
+publisher = sys.stdout.pub_thread
+record = publisher.on_message
+def collect(frames):
+    publisher.on_message = record
+    record(frames)
+    gc.collect()
+publisher.on_message = collect
+display(1)
+gc.enable()
+print("after")
+"""
+    )
+    assert ran.status == "ok"
+    assert ran.stdout == "closing\nclosed\nafter\n"
+
+
+def test_a_finalizer_that_prints_in_the_midst_of_a_print_breaks_neither(kernel: LiveKernel) -> None:
+    ran = kernel.run(
+        """
+import sys
+class Between(type(sys.stdout._buffers)):
+    def __getitem__(self, key):
+        buffer = super().__getitem__(key)
+        if not self.done:
+            self.done = True
+            print("closed", flush=True)
+        return buffer
+before = sys.stdout._buffers
+sys.stdout._buffers = between = Between(before.default_factory, before)
+between.done = False
+print("printed")
+"""
+    )
+    assert ran.status == "ok", ran.traceback
+    assert sorted(ran.stdout.split()) == ["closed", "printed"]
+
+
 def test_interrupts_in_the_midst_of_messages_garble_nothing(kernel: LiveKernel) -> None:
     for number in range(15):
         cell = _send(

@@ -231,6 +231,34 @@ def test_what_cannot_be_saved_costs_only_itself(
     assert [child for child in psutil.Process().children() if child not in others] == []
 
 
+def test_an_interrupt_of_a_cell_does_not_end_what_saves_beside_it() -> None:
+    code = """
+import os, signal, sys, tempfile, threading, time
+from kernel_startup import snapshot
+class Slow:
+    def __reduce__(self):
+        os.write(1, b".")
+        time.sleep(0.2)
+        return int, (7,)
+os.setpgid(0, 0)
+signal.signal(signal.SIGINT, lambda *_: None)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def interrupt():
+    for _ in range(30):
+        time.sleep(0.02)
+        os.killpg(0, signal.SIGINT)
+threading.Thread(target=interrupt).start()
+path = tempfile.mktemp()
+done = snapshot.save({"slow": Slow()}, path, bounds=snapshot.Bounds(1 << 20, 1 << 28, 20.0))
+print(done["saved"], done["lost"])
+os.unlink(path)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout.split(), ran.stderr) == (["1", "0"], "")
+
+
 def test_many_that_end_the_process_are_given_up(
     snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
