@@ -207,9 +207,9 @@ class Interpreter:
                     chore.cancel()
                 files.unsubscribe(service._file_changed)
                 if keep_kernels and but is not None and not service._is_stopped:
-                    keep_kernels = await service._others_left(but)
+                    keep_kernels = service._has_others(but)
                 leaves = keep_kernels or service._is_stopped
-                await (service._leave() if leaves else service._close())
+                await (service._leave(but) if leaves else service._close())
 
     @property
     def reattached(self) -> int:
@@ -318,6 +318,7 @@ class Interpreter:
             session = self.find_session(user_id)
             if session is not None:
                 await session.discard()
+            self._store.drop(user_id)  # there may be a record that no session was made of
             files = await self.files.delete_all(user_id=user_id)
             await asyncio.to_thread(self._snapshots.delete, user_id)
             await self._store.written(user_id)
@@ -471,31 +472,41 @@ class Interpreter:
         )
         self._reattached = await reattaching.run()
 
-    async def _others_left(self, user_id: str) -> bool:
-        """Close a user's session; tells whether there are sessions of others."""
+    def _has_others(self, user_id: str) -> bool:
+        """Whether there are sessions of others."""
         self._closed = True
-        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
+        return any(session.user_id != user_id for session in self._sessions.values())
+
+    async def _leave(self, but: str | None) -> None:
+        """End, but leave sessions to a later service: kernels and the cells they run, or, if all
+        was stopped, their saved variables.
+
+        Cancelled here, by a second Ctrl-C say, it leaves them all the same, only less well saved.
+
+        Args:
+            but: whose session ends; None for nobody's. If all was stopped, it is left as well.
+        """
+        self._closed = True
+        if not self._is_stopped:
+            self._host.detach()
+        try:
+            await asyncio.gather(*self._deletions.values(), return_exceptions=True)
+            if but is not None and not self._is_stopped:
+                await self._close_session(but)
+            await self._save_all()
+        finally:
+            leaving = [session.leave() for session in self._sessions.values()]
+            for failure in await asyncio.gather(*leaving, return_exceptions=True):
+                if isinstance(failure, BaseException):
+                    log.error("a session could not be left", reason=repr(failure))
+
+    async def _close_session(self, user_id: str) -> None:
         session = self.find_session(user_id)
         if session is not None:
             try:
                 await session.close()
             except Exception:  # the others' are to be left all the same
                 log.exception("a session could not be closed", user_id=user_id)
-        return any(session.user_id != user_id for session in self._sessions.values())
-
-    async def _leave(self) -> None:
-        """End, but leave sessions to a later service: kernels and the cells they run, or, if all
-        was stopped, their saved variables.
-        """
-        self._closed = True
-        await asyncio.gather(*self._deletions.values(), return_exceptions=True)
-        await self._save_all()
-        if not self._is_stopped:
-            self._host.detach()
-        leaving = [session.leave() for session in self._sessions.values()]
-        for failure in await asyncio.gather(*leaving, return_exceptions=True):
-            if isinstance(failure, BaseException):
-                log.error("a session could not be left", reason=repr(failure))
 
     def _stop(self, opener: "asyncio.Task[Any] | None") -> None:
         """Have the program end, and all kernels with it, whatever was planned for them."""

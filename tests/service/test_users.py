@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from interpreter import Interpreter, InvalidName, Session, SessionClosed, SessionLimits, Settings
+from interpreter.session_store import RunningCell, SessionState
 from tests.service.waiting import until
 
 MIB = 1 << 20
@@ -128,7 +129,10 @@ async def test_deleted_user_is_as_new(service: Interpreter, user_id: str) -> Non
 async def test_user_without_a_session_is_deleted_too(service: Interpreter, user_id: str) -> None:
     stored = await service.files.save(user_id=user_id, filename="a.txt", source=b"mine")
     await service.records.put("choice", user_id, {}, owner=user_id)
+    running = RunningCell(cell_id="1", code="secret = 1", timeout_s=1.0)
+    service._store.put(SessionState(user_id=user_id, running=(running,)))  # as of an odd restart
     await service.delete_user(user_id)
+    assert user_id not in [state.user_id for state in await service._store.load()]
     assert not stored.file_path.exists()
     assert await service.records.get("choice", user_id) is None
     await service.delete_user(user_id)  # and nothing is wrong with there being nothing
