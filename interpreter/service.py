@@ -338,7 +338,8 @@ class Interpreter:
     def kernels(self) -> tuple[KernelInfo, ...]:
         """Every live kernel, the longest running first.
 
-        What they use is as it was at the last look, half a minute ago at most.
+        What they use is, where there are no control groups, as it was at the last look, half a
+        minute ago at most.
         """
         sessions = self._sessions.values()
         infos = [info for session in sessions if (info := session.info(sampled=True))]

@@ -167,6 +167,10 @@ class KernelHost(Protocol):
     def detach(self) -> None:
         """From now on, have kernels live on when the host closes, for the next one to adopt."""
 
+    @property
+    def measures_cheaply(self) -> bool:
+        """Whether what a kernel uses can be asked for as often as one likes."""
+
     def resources(self, kernel_id: str) -> Resources | None:
         """What a kernel uses, or None if it has ended. Answers at once; may be seconds old."""
 

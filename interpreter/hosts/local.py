@@ -385,6 +385,11 @@ class LocalKernelHost:
             return self._exits.get(kernel_id, KernelExit("stopped"))
         return await asyncio.shield(fork.ended)
 
+    @property
+    def measures_cheaply(self) -> bool:
+        """See :meth:`KernelHost.measures_cheaply`."""
+        return self._groups is not None  # else it is to add up its processes' memory
+
     def resources(self, kernel_id: str) -> Resources | None:
         """See :meth:`KernelHost.resources`."""
         fork = self._forks.get(kernel_id)
