@@ -6,6 +6,7 @@ whoever has a message sends it, one at a time; so what was printed before someth
 sent before it, without anybody waiting.
 """
 
+import importlib
 import os
 import signal
 import threading
@@ -25,6 +26,9 @@ T = TypeVar("T")
 # As plain numbers, which are sooner put together than flags.
 _MORE, _LAST = int(zmq.SNDMORE | zmq.DONTWAIT), int(zmq.DONTWAIT)
 _EVENTS, _READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
+# The C module: the one above it makes an enum's member of each handler, by way of an exception.
+_signal: Any = importlib.import_module("_signal")
+_SIGINT = int(signal.SIGINT)
 
 #: Gets the frames of each message that is sent, in order, before it goes; after an interrupt
 #: perhaps once more. Must not raise.
@@ -57,6 +61,8 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
         self._master_pid = os.getpid()
         self._pipe_flag = has_pipe
         self._lock = threading.RLock()
+        #: Whether the very thread that asks is at work here: then a finalizer has come in between.
+        self.is_held: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._waiting: deque[Sequence[bytes]] = deque()
         self._rest: Iterator[Callable[[], object]] | None = None
         self._sending = self._interrupted = False
@@ -100,21 +106,15 @@ class Publisher(IOPubThread):  # type: ignore[misc]  # ipykernel ships no types
                 return
             self.whole(self._send_waiting)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether this very thread is at work here: then a finalizer has come in between."""
-        held: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # of all RLocks
-        return held
-
     def whole(self, send: Callable[[], T]) -> T:
         """Send something on the main thread. An interrupt meanwhile raises behind that."""
-        before = signal.getsignal(signal.SIGINT)
+        before = _signal.getsignal(_SIGINT)
         try:
-            signal.signal(signal.SIGINT, self._keep_interrupt)
+            _signal.signal(_SIGINT, self._keep_interrupt)
             return send()
         finally:
             if before is not None:  # else it isn't Python's
-                signal.signal(signal.SIGINT, before)
+                _signal.signal(_SIGINT, before)
             if self._interrupted:
                 self._interrupted = False
                 signal.raise_signal(signal.SIGINT)

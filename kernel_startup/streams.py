@@ -90,6 +90,7 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         self._reading = threading.RLock()
         self._flushing = threading.RLock()
         super().__init__(*args, **options)
+        self._in_message = self.pub_thread.is_held
         self._alarm = Alarm(self.pub_thread.watch, self.flush)
 
     def write(self, string: str) -> int | None:
@@ -122,7 +123,7 @@ class CellStream(OutStream):  # type: ignore[misc]  # ipykernel ships no types
         if not self._is_master_process():
             super().flush()
             return
-        if self.pub_thread.is_held or self._buffer_lock._is_owned():
+        if self._in_message() or self._buffer_lock._is_owned():
             # An object's end came in the midst of a message, or of a write, and prints. Waiting for
             # another thread's turn here could be for ever, and the buffer is in use.
             self._alarm.set(self.flush_interval)
