@@ -12,8 +12,9 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ _THINGS = {
     "_asyncio.Task": "something that is under way",
     "_asyncio.Future": "something that is under way",
 }
+#: Of how a kernel may end, what says nothing against what it was loading.
+_OTHERS_FAULT = ("machine", "disk", "stopped")
+_IN_NEED = "this machine is short of memory or disk room"
 GONE = "The variables of before are gone."
 
 
@@ -91,6 +95,16 @@ class SnapshotStore:
         """Keep them below ``root``."""
         self._root = root
         self._owners: set[str] = set()
+        self._at_work: Counter[str] = Counter()
+
+    @contextmanager
+    def at_work(self, user_id: str) -> Iterator[None]:
+        """Have a user's snapshot stay meanwhile, whoever needs room."""
+        self._at_work[user_id] += 1
+        try:
+            yield
+        finally:
+            self._at_work[user_id] -= 1
 
     def open(self) -> None:
         """Make the directory, and remove what a crash has left. Blocks.
@@ -167,26 +181,38 @@ class SnapshotStore:
         shutil.rmtree(self._directory(user_id), ignore_errors=True)
 
     def expire(self, *, older_than_s: float) -> int:
-        """Delete what is older. Returns how many there were."""
+        """Delete what is older, unless it is at work. Returns how many there were."""
         end = time.time() - older_than_s
-        old = [user_id for user_id, kept in self._all() if kept.saved_at < end]
-        for user_id in old:
-            self.delete(user_id)
+        old = [kept for _, kept in self._idle() if kept.saved_at < end]
+        for kept in old:
+            _evict(kept)
         return len(old)
 
-    def make_room(self, size_bytes: int, *, keeping: str) -> int:
-        """Have room on the disk for one more; the oldest ones go if need be, but not ``keeping``'s.
+    def most_room(self, user_id: str) -> int:
+        """How large a user's next snapshot may be, if all that may go for it went, in bytes."""
+        may_go = sum(kept.size_bytes for owner, kept in self._idle() if owner != user_id)
+        return max(0, self._room() + self._own_bytes(user_id) + may_go)
 
-        Returns:
-            How large it may be: ``size_bytes``, or less.
+    def make_room(self, user_id: str) -> None:
+        """Have room on the disk for what was written for a user, and isn't kept yet.
+
+        Others' snapshots go for it if need be, the oldest first. None goes if that isn't enough.
+
+        Raises:
+            OSError: there is no room.
         """
-        if self._room() < size_bytes:
-            for user_id, _ in sorted(self._all(), key=lambda one: one[1].saved_at):
-                if user_id != keeping:
-                    self.delete(user_id)
-                    if self._room() >= size_bytes:
-                        break
-        return max(0, min(size_bytes, self._room()))
+        lacking = -self._room() - self._own_bytes(user_id)  # the one of before is replaced
+        going: list[Snapshot] = []
+        for owner, kept in sorted(self._idle(), key=lambda one: one[1].saved_at):
+            if lacking <= 0:
+                break
+            if owner != user_id:
+                going.append(kept)
+                lacking -= kept.size_bytes
+        if lacking > 0:
+            raise OSError("there is no room for it on the disk")
+        for kept in going:
+            _evict(kept)
 
     def _room(self) -> int:
         disk = shutil.disk_usage(self._root)
@@ -195,12 +221,23 @@ class SnapshotStore:
     def _users(self) -> list[str]:
         return [entry.name for entry in os.scandir(self._root) if USER_ID.fullmatch(entry.name)]
 
-    def _all(self) -> list[tuple[str, Snapshot]]:
-        found = ((user_id, self.find(user_id)) for user_id in self._users())
+    def _own_bytes(self, user_id: str) -> int:
+        kept = self.find(user_id)
+        return 0 if kept is None else kept.size_bytes
+
+    def _idle(self) -> list[tuple[str, Snapshot]]:
+        """All that nobody is about to replace or to load."""
+        idle = (user_id for user_id in self._users() if not self._at_work[user_id])
+        found = ((user_id, self.find(user_id)) for user_id in idle)
         return [(user_id, kept) for user_id, kept in found if kept is not None]
 
     def _directory(self, user_id: str) -> Path:
         return self._root / user_id
+
+
+def _evict(kept: Snapshot) -> None:
+    """Delete this one only: its owner may be writing another, or a record that names that."""
+    kept.path.unlink(missing_ok=True)
 
 
 # -- what became of it -----------------------------------------------------------------------------
@@ -296,6 +333,7 @@ class Restoration:
         age_s: how old it is, in seconds.
         cells_since: how many cells have run since it was made.
         failed: why nothing was restored at all; None if something was.
+        is_kept: whether that wasn't due to what was saved, which is then kept.
     """
 
     names: tuple[str, ...] = ()
@@ -306,6 +344,7 @@ class Restoration:
     age_s: float = 0.0
     cells_since: int = 0
     failed: str | None = None
+    is_kept: bool = False
 
     @property
     def complete(self) -> bool:
@@ -425,10 +464,13 @@ class SavedState:
         self._tried: int | None = None
         self._stale = False
         self._saved_at = time.monotonic()
+        self._took_s = 0.0
         self._lock = asyncio.Lock()
 
     def is_due(self, cells: int) -> bool:
-        """Whether there is something to save of a session that has run so many cells."""
+        """Whether there is something to save of a session that has run so many cells, that hasn't
+        been tried in vain.
+        """
         changed = self._stale or cells not in (self._cells, self._tried)
         return self._most_bytes > 0 and cells != 0 and changed
 
@@ -441,8 +483,24 @@ class SavedState:
         """For how long nothing has been saved, in seconds."""
         return time.monotonic() - self._saved_at
 
+    @property
+    def took_s(self) -> float:
+        """How long the last saving took, whatever became of it, in seconds."""
+        return self._took_s
+
+    async def is_there(self) -> bool:
+        """Whether something is saved."""
+        return await self._find() is not None
+
+    async def _find(self) -> Snapshot | None:
+        if self._most_bytes == 0 or not self._store.may_have(self._user_id):
+            return None
+        return await asyncio.to_thread(self._store.find, self._user_id)
+
     async def save(self, kernel: Kernel, *, cells: int, limits: Limits, time_s: float) -> bool:
         """Have a kernel save its variables, unless that has been done since the last cell.
+
+        What has failed is tried again: see :meth:`is_due` for whether that makes sense by now.
 
         Args:
             kernel: an idle one.
@@ -453,18 +511,25 @@ class SavedState:
         Returns:
             Whether they are saved.
         """
+        if self._most_bytes == 0 or cells == 0:
+            return False
         async with self._lock:
-            if not self.is_due(cells):
-                return cells == self._cells
+            # Others who needed room may have taken away what was saved.
+            if not self._stale and cells == self._cells and await self.is_there():
+                return True
             began = time.monotonic()
+            self._cells = None if cells == self._cells else self._cells
             self._tried, self._saved_at, self._stale = cells, began, False
             try:
-                kept = await self._save(kernel, cells, limits, time_s)
+                with self._store.at_work(self._user_id):
+                    kept = await self._save(kernel, cells, limits, time_s)
             except (TimeoutError, HostError, OSError) as error:
                 reason = type(error).__name__
                 log.warning("a session could not be saved", user_id=self._user_id, reason=reason)
                 self._metrics.saved(None)
                 return False
+            finally:
+                self._took_s = time.monotonic() - began
             self._cells = cells
             self._metrics.saved(kept.size_bytes)
         duration_s = round(time.monotonic() - began, 3)
@@ -475,9 +540,8 @@ class SavedState:
     async def _save(self, kernel: Kernel, cells: int, limits: Limits, time_s: float) -> Snapshot:
         used = self._host.resources(kernel.hosted.kernel_id)
         spare = limits.memory_bytes - (used.memory_bytes if used else limits.memory_bytes)
-        most = await asyncio.to_thread(
-            self._store.make_room, self._most_bytes, keeping=self._user_id
-        )
+        room = await asyncio.to_thread(self._store.most_room, self._user_id)
+        most = min(self._most_bytes, room)
         reply = await kernel.save_state(
             file_bytes=most,
             # Half of it: what is saved is partly copied, and cells may run meanwhile.
@@ -490,12 +554,18 @@ class SavedState:
         target = await asyncio.to_thread(self._store.new, self._user_id)
         slot = kernel.hosted.slot
         await self._host.take_snapshot(slot, target, most_bytes=most + _INDEX_BYTES)
+        try:
+            await asyncio.to_thread(self._store.make_room, self._user_id)
+        except OSError:
+            await asyncio.to_thread(target.unlink)
+            raise
         return await asyncio.to_thread(self._store.keep, self._user_id, target, cells=cells)
 
     async def restore(self, kernel: Kernel, *, cells: int) -> Restoration | None:
         """Have a new kernel load what was saved; None if there is nothing.
 
-        If that fails, the kernel isn't fit for use, and what was saved is dropped.
+        If that fails, the kernel isn't fit for use, and what was saved is dropped, if it was to
+        blame: what didn't even come to be loaded, or met a machine in need, is kept.
 
         Args:
             kernel: one that has run no cell.
@@ -504,14 +574,15 @@ class SavedState:
         if self._most_bytes == 0 or not self._store.may_have(self._user_id):
             return None
         async with self._lock:
-            snapshot = await asyncio.to_thread(self._store.find, self._user_id)
-            if snapshot is None:
-                return None
-            began = time.monotonic()
-            done = await self._restore(kernel, snapshot, cells)
+            with self._store.at_work(self._user_id):
+                snapshot = await self._find()
+                if snapshot is None:
+                    return None
+                began = time.monotonic()
+                done = await self._restore(kernel, snapshot, cells)
             if done.failed is None:
                 self._cells = cells
-            else:
+            elif not done.is_kept:
                 self._cells = None
                 await asyncio.to_thread(self._store.delete, self._user_id)
         result: RestoreResult = "complete" if done.complete else "partial"
@@ -536,10 +607,12 @@ class SavedState:
         except TimeoutError:
             return Restoration(failed="loading them took too long, so this is a clean kernel")
         except HostError:
+            if kernel.exit.done() and kernel.exit.result().cause in _OTHERS_FAULT:
+                return Restoration(failed=_IN_NEED, is_kept=True)
             return Restoration(failed="loading them ended the kernel, so this is a new one")
         except OSError as error:
             log.error("a snapshot could not be shown to a kernel", reason=str(error))
-            return Restoration(failed="what was saved can't be read")
+            return Restoration(failed=_IN_NEED, is_kept=True)
         finally:
             with suppress(OSError):
                 await self._host.give_snapshot(slot, None)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,12 +97,68 @@ def test_deleted_and_expired_snapshots_are_gone(store: SnapshotStore) -> None:
     assert not second.exists() and third.exists()
 
 
-def test_oldest_snapshots_make_room(store: SnapshotStore) -> None:
-    first, second, own = (_keep(store, user) for user in "abc")
-    assert store.make_room(1, keeping="c") == 1
-    assert first.exists() and second.exists()
-    assert store.make_room(1 << 60, keeping="c") < 1 << 60  # more than the disk has
-    assert not first.exists() and not second.exists() and own.exists()
+def _free(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    """Have a disk of 1,000 bytes, of which 100 are left to files."""
+    usage = SimpleNamespace(total=1_000, free=100 + free_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "left"),
+    [(0, "abc"), (-1, "bc"), (-5, "bc"), (-6, "c"), (-10, "c"), (-11, "abc")],
+)
+def test_only_as_many_snapshots_as_must_make_room(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch, free_bytes: int, left: str
+) -> None:
+    kept = {user: _keep(store, user, b"12345") for user in "ab"} | {"c": _keep(store, "c", b"12")}
+    _free(monkeypatch, free_bytes - 2)  # of which the one of before gives back two
+    store.new("c").write_bytes(b"new")
+    if free_bytes < -10:  # both would not be enough
+        with pytest.raises(OSError, match="no room"):
+            store.make_room("c")
+    else:
+        store.make_room("c")
+    assert "".join(user for user, path in kept.items() if path.exists()) == left
+
+
+def test_snapshot_may_be_as_large_as_what_can_make_room_for_it(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in "abc":
+        _keep(store, user, b"12345")
+    _free(monkeypatch, 7)
+    with store.at_work("b"):
+        assert store.most_room("c") == 7 + 5 + 5
+    assert store.most_room("c") == 22
+    _free(monkeypatch, -50)
+    assert store.most_room("c") == 0
+
+
+def test_snapshot_at_work_makes_no_room_and_does_not_expire(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {user: _keep(store, user, b"12345") for user in "ab"}
+    _free(monkeypatch, -3)
+    with store.at_work("a"):
+        assert store.expire(older_than_s=-100) == 1  # all are older than in the future
+        assert kept["a"].exists() and not kept["b"].exists()
+        with pytest.raises(OSError, match="no room"):
+            store.make_room("c")
+        assert kept["a"].exists()
+    store.make_room("c")
+    assert store.find("a") is None
+
+
+def test_making_room_takes_nothing_that_is_being_written(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _keep(store, "a", b"12345")
+    coming = store.new("a")
+    coming.write_bytes(b"123")
+    _free(monkeypatch, -1)
+    store.make_room("c")  # looked just before "a" was at work
+    assert not before.exists()
+    assert store.keep("a", coming, cells=2) == store.find("a")
 
 
 def _lost(name: str, why: str, detail: str = "", size_bytes: int = 0) -> LostVariable:
