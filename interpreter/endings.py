@@ -24,6 +24,7 @@ RESTARTED = "The kernel was restarted while the cell ran: the variables are gone
 ABANDONED = "An earlier cell was given up and had to be ended with its kernel."
 NOT_RUN = "Nothing of the cell was run."
 NEVER_BEGUN = "The cell was interrupted before it began."
+LEFT = "The kernel ended with a cell that ran while the service was being restarted."
 ENDED_MEANWHILE = "The kernel ended while the service was not running."
 DEAF = "The kernel did not answer after the service had been restarted, so it was ended."
 RESULT_LOST = (

@@ -76,6 +76,8 @@ _OUTPUT_TYPES = _SHOWN_TYPES | {"stream", "error", "clear_output"}
 _LARGE_TYPES = _SHOWN_TYPES | {"picture_reply"}
 _CELL_STARTED_S = 1.0
 _MOST_COUNT = 1 << 31
+#: Of messages, as ``order_of`` has it: microseconds, of some 30,000 years.
+_MOST_NUMBER = 10**18
 
 Message = Mapping[str, Any]
 #: Gets the content of a kernel's ``install_request``, and gives that of the reply. The deadline
@@ -313,7 +315,13 @@ class Kernel:
 
     @classmethod
     def attach(
-        cls, host: KernelHost, hosted: HostedKernel, intake: Intake, *, identity: str
+        cls,
+        host: KernelHost,
+        hosted: HostedKernel,
+        intake: Intake,
+        *,
+        identity: str,
+        after: int = 0,
     ) -> "Kernel":
         """Connect to a kernel that an earlier service has started.
 
@@ -325,8 +333,10 @@ class Kernel:
             hosted: what its host has adopted; may have ended already.
             intake: shared by all kernels of the service.
             identity: of the connection that it had.
+            after: the number of the last message that is known to have come over that.
         """
         kernel = cls(host, hosted, _Client(hosted, intake, identity))
+        kernel._number_after(after)
         kernel._mark = ""
         kernel._spawn(kernel._await_exit())
         try:
@@ -682,7 +692,15 @@ class Kernel:
             await self._mark_seen.wait()
             buffers = [bytes(buffer) for buffer in reply.get("buffers", ())]
             # There may be much of it, and others are to be heard meanwhile.
-            self._replayed.set_result(await asyncio.to_thread(Replay.from_reply, reply, buffers))
+            replay = await asyncio.to_thread(Replay.from_reply, reply, buffers)
+            self._number_after(order_of(replay.cell))
+            self._replayed.set_result(replay)
+
+    def _number_after(self, last: int) -> None:
+        """Give what is sent from now on higher numbers: the clock may have been set back."""
+        session = self._client.session
+        if last < _MOST_NUMBER:  # one that a kernel has invented would leave none that count
+            session.message_count = max(session.message_count, last + 1)
 
     def _await_mark(self, message: Message) -> None:
         """Leave out what is in the replay as well: all up to the mark that was asked for."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from interpreter import endings
 from interpreter.execution import Clock, Execution
@@ -21,7 +22,7 @@ from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
 
-#: How long kernels may take to say what they have done; busy ones may take longer, and do.
+#: How long the start waits for what kernels have done; those that are slow are heard later.
 _RECALL_S = 2.0
 #: How many are gone through at a time.
 _AT_ONCE = 64
@@ -119,25 +120,34 @@ class Reattaching:
         return self._done
 
     async def _take_in(self, state: SessionState, places: asyncio.Semaphore) -> None:
-        async with places:
-            kernel: Kernel | None = None
-            try:
-                check_user_id(state.user_id)
+        kernel: Kernel | None = None
+        try:
+            check_user_id(state.user_id)
+            async with places:
                 kernel = await self._attach(state)
-                await self._go_on(state, kernel)
-            except Exception:  # one of them must not keep the others from going on
-                log.exception("a session could not be reattached", user_id=state.user_id)
-                if kernel is not None:
-                    await kernel.kill()
+            await self._go_on(state, kernel)
+        except Exception:  # one of them must not keep the others from going on
+            log.exception("a session could not be reattached", user_id=state.user_id)
+            if kernel is not None:
+                await kernel.kill()
 
     async def _attach(self, state: SessionState) -> Kernel | None:
         """The session's kernel, if it can be found; it may have ended."""
         if state.kernel is None or state.identity is None:
             return None
+        if state.kernel.get("slot") != state.slot:
+            return None  # not adopted, it is ended with all that belong to no session
         hosted = await self._host.adopt(state.kernel)
-        if hosted is None or hosted.slot != state.slot:
+        if hosted is None:
             return None
-        return Kernel.attach(self._host, hosted, self._intake, identity=state.identity)
+        last = max((order_of(cell.message_id) for cell in state.running), default=0)
+        try:
+            return Kernel.attach(
+                self._host, hosted, self._intake, identity=state.identity, after=last
+            )
+        except BaseException:
+            await self._host.kill(hosted.kernel_id)
+            raise
 
     async def _go_on(self, state: SessionState, kernel: Kernel | None) -> None:
         replay = None if kernel is None else await kernel.recall(timeout_s=_RECALL_S)
@@ -154,11 +164,8 @@ class Reattaching:
         if kernel is None:
             lost, running = kept, None
             gone = endings.ENDED_MEANWHILE if had_kernel else None
-        elif replay is None and running is None and kernel.usable:
-            gone = endings.DEAF
-            await kernel.kill()
-            kernel = None
-        elif running is None:
+        is_slow = kernel is not None and kernel.usable and replay is None and running is None
+        if kernel is not None and running is None and not is_slow:
             kernel.hear()
         session = self._make_session(state.user_id)
         self._done.sessions.append(session)
@@ -167,6 +174,8 @@ class Reattaching:
             slot = state.slot if there else None  # all was stopped, or the disk is another
             state = replace(state, kernel=None, identity=None, slot=slot)
         session.take_over(replace(state, running=tuple(kept)), kernel, gone)
+        if is_slow:
+            session.hear_later(partial(self._found_later, state), timeout_s=self._cell_timeout_s)
         for cell in lost:
             result = endings.lost_result(cell.code, gone)
             self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)))
@@ -178,6 +187,16 @@ class Reattaching:
         elif had_kernel:
             self._metrics.lost()
             log.info("a session's kernel is gone", user_id=state.user_id)
+
+    def _found_later(self, state: SessionState, replay: Replay) -> RunningCell | None:
+        """What a kernel runs that has been slow to say so."""
+        return sort_cells(
+            (),
+            replay,
+            identity=state.identity,
+            timeout_s=self._cell_timeout_s,
+            collected_ns=state.collected_ns,
+        )[1]
 
     def _recovered(
         self, user_id: str, cell: RunningCell, result: "asyncio.Task[Execution]"

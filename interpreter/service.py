@@ -62,7 +62,9 @@ _CROWDED_SAVE_S = 5.0
 #: How often it is looked for sessions to be saved; each so many times, for what is too old.
 _SAVE_LOOK_S, _EXPIRED_EVERY = 15.0, 100
 #: How long saving all sessions may take, and how many are saved at a time.
-_SAVE_ALL_S, _SAVED_AT_ONCE = 20.0, 2
+_SAVE_ALL_S, _SAVED_AT_ONCE = 20.0, 4
+#: Of that, what one may take, or so many times what it took the last time.
+_SAVE_ONE_S, _SAVE_AGAIN = 4.0, 1.5
 
 
 class Interpreter:
@@ -371,14 +373,14 @@ class Interpreter:
         Raises:
             NoCapacity: all kernels there may be are at work.
         """
-        passed = {newcomer}
+        passed: set[Session] = set()
         while True:
-            others = [s for s in self._sessions.values() if s.live and s not in passed]
+            others = [s for s in self._sessions.values() if s.live and s is not newcomer]
             if len(others) + self._pool.size < self._max_kernels:
                 return
             if await self._pool.give_up():
                 continue
-            idle = [session for session in others if not (session.busy or session.held)]
+            idle = [s for s in others if not (s.busy or s.held or s in passed)]
             if not idle:
                 raise NoCapacity(self._max_kernels)
             longest = max(idle, key=lambda session: session.idle_s)
@@ -428,16 +430,20 @@ class Interpreter:
                 log.exception("sessions could not be saved")
 
     async def _save_all(self) -> None:
-        """Save all idle sessions, a few at a time, before the service ends and leaves kernels."""
+        """Save all idle sessions, a few at a time, before the service ends and leaves kernels.
+
+        Those that took long the last time come last, so that they can't use up the others' time.
+        """
         places = asyncio.Semaphore(_SAVED_AT_ONCE)
 
         async def save(session: Session) -> None:
             async with places:
-                await session.save_state()
+                await session.save_state(time_s=max(_SAVE_ONE_S, _SAVE_AGAIN * session.save_took_s))
 
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_ALL_S):
-                saving = [save(session) for session in self._sessions.values()]
+                by_time = sorted(self._sessions.values(), key=lambda one: one.save_took_s)
+                saving = [save(session) for session in by_time]
                 await asyncio.gather(*saving, return_exceptions=True)
 
     async def _sample_regularly(self) -> None:

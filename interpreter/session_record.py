@@ -1,5 +1,6 @@
 """SessionRecord: one session's part of what a later service needs to go on with it."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,9 @@ from interpreter.activity import Moment
 from interpreter.hosts.base import KernelHost
 from interpreter.kernel import Kernel, SentCell
 from interpreter.session_store import LATER_S, RunningCell, SessionState, SessionStore
+
+#: How old may be what the host has said of the kernel: asking takes a tenth of a small cell's time.
+_FRESH_S = 1.0
 
 
 class SessionRecord:
@@ -25,6 +29,7 @@ class SessionRecord:
         self._host = host
         self._running: str | None = None
         self._has_files = False
+        self._fresh_at = 0.0
         self._closed = False
 
     def take_over(self, state: SessionState) -> None:
@@ -57,7 +62,8 @@ class SessionRecord:
     def begin(self, cell: RunningCell) -> None:
         """Note a cell that is about to be sent."""
         running = (*self.state.running, replace(cell, before_ns=self.state.collected_ns))
-        self.state = replace(self.state, running=running)  # written with its clock's start
+        # Written with its clock's start.
+        self.state = replace(self._fresh(), running=running, last_active=Moment.now())
         self._running = cell.cell_id
 
     def clock(self, cell_id: str, sent: SentCell) -> None:
@@ -132,6 +138,24 @@ class SessionRecord:
         self._closed = True
         if self._store is not None:
             self._store.drop(self.state.user_id)
+
+    def is_wanted(self, cell_id: str) -> bool:
+        """Whether a later service is to give a cell's result, although it has ended."""
+        cell = self.cell(cell_id)
+        return cell is not None and cell.wanted
+
+    def _fresh(self) -> SessionState:
+        """The state with what its host says of the kernel now: since when its files fit, too.
+
+        Else a later service would remove all that was written since the kernel's start, if it finds
+        that a cell has written too much.
+        """
+        kernel, now = self.state.kernel, time.monotonic()
+        if kernel is None or now - self._fresh_at < _FRESH_S:
+            return self.state
+        self._fresh_at = now
+        info = self._host.provisioner_info(str(kernel.get("kernel_id")))
+        return self.state if info is None else replace(self.state, kernel=info)
 
     def _replace(self, cell: RunningCell) -> None:
         running = tuple(cell if c.cell_id == cell.cell_id else c for c in self.state.running)

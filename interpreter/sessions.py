@@ -28,6 +28,7 @@ from interpreter.errors import (
     DatabaseUnavailable,
     HostError,
     InterpreterError,
+    NoCapacity,
     PackagesDisabled,
     QueueFull,
     SessionClosed,
@@ -56,6 +57,7 @@ from interpreter.packages import Installation, PackageRequest, Packages
 from interpreter.patience import Patience
 from interpreter.pictures import lacks_renderer, png_of_reply
 from interpreter.pool import WarmPool
+from interpreter.replay import Replay
 from interpreter.review import Remark, replaces_libraries, review
 from interpreter.samples import ResourceHistory, ResourceSample
 from interpreter.session_record import SessionRecord
@@ -481,6 +483,50 @@ class Session:
         return self._begin(self._recover(running))
 
     async def _recover(self, running: RunningCell) -> Execution:
+        try:
+            async with self._cell_lock:
+                return await self._see_to_end(running)
+        finally:
+            self._pending -= 1
+
+    def hear_later(self, find: Callable[[Replay], RunningCell | None], *, timeout_s: float) -> None:
+        """Have cells wait until its kernel has said what it did; one that never does is ended.
+
+        Args:
+            find: tells which cell it runs, if any.
+            timeout_s: how long it may take, in seconds: code may well hold Python's lock, or the
+                machine may have much to do.
+        """
+        if self._kernel is not None:
+            self._pending += 1
+            self._spawn(self._hear_later(self._kernel, find, timeout_s))
+
+    async def _hear_later(
+        self, kernel: Kernel, find: Callable[[Replay], RunningCell | None], timeout_s: float
+    ) -> None:
+        try:
+            async with self._cell_lock:
+                replay = await kernel.recall(timeout_s=timeout_s)
+                running = None if replay is None else find(replay)
+                if replay is None:
+                    await self._end_deaf(kernel)
+                elif running is None:
+                    kernel.hear()
+                else:
+                    await self._see_to_end(running)
+        finally:
+            self._pending -= 1
+
+    async def _end_deaf(self, kernel: Kernel) -> None:
+        async with self._life_lock:
+            if self._kernel is kernel and kernel.usable:
+                log.warning("a kernel does not answer", kernel_id=kernel.hosted.kernel_id)
+                await self._end_kernel()
+                self._state_gone = endings.DEAF
+                self._record.note(within_s=0.0, state_gone=self._state_gone)
+
+    async def _see_to_end(self, running: RunningCell) -> Execution:
+        """See a cell to its end that an earlier service has sent. Needs the cell lock."""
         asked = False
 
         async def nobody(prompt: str, is_secret: bool) -> str:
@@ -491,15 +537,15 @@ class Session:
         cell = _Cell(
             running.code, running.timeout_s, None, nobody, _NOBODY, running.note, running.cell_id
         )
+        kernel = self._kernel
+        assert kernel is not None
+        self._activity.mark()
+        self._unchanged_ns = running.before_ns
+        self._patience = Patience(_DATABASE_AWAY_S)
         try:
-            async with self._cell_lock:
-                kernel = self._kernel
-                assert kernel is not None
-                self._unchanged_ns = running.before_ns
-                self._patience = Patience(_DATABASE_AWAY_S)
-                result = await self._run(cell, kernel, Told(), running)
+            result = await self._run(cell, kernel, Told(), running)
         finally:
-            self._pending -= 1
+            self._activity.mark()
         return endings.with_nobody_there(result) if asked else result
 
     async def acknowledge(self, cell_id: str) -> None:
@@ -552,7 +598,7 @@ class Session:
 
     def _used(self, kernel_id: str, *, sampled: bool) -> tuple[Resources, float | None] | None:
         """What its kernel uses, and its part of a processor in percent."""
-        if sampled:
+        if sampled and not self._host.measures_cheaply:
             if self._history.latest(kernel_id) is None:
                 self._measure(kernel_id)
             return self._history.latest(kernel_id)
@@ -685,6 +731,11 @@ class Session:
         saved = await self._saved.save(kernel, cells=cells, limits=limits, time_s=time_s)
         return saved and self._cells == cells
 
+    @property
+    def save_took_s(self) -> float:
+        """How long it took the last time to save the variables, in seconds; 0 for never yet."""
+        return self._saved.took_s
+
     def is_save_due(self, interval_s: float) -> bool:
         """Whether cells have run since its variables were saved, and that was so long ago."""
         if self.held:
@@ -806,6 +857,8 @@ class Session:
         except Exception:
             self._record.over(cell.cell_id)
             raise
+        if sent is None and execution.state_lost and self._record.is_wanted(cell.cell_id):
+            self._state_gone = endings.LEFT  # a later service has no more than that to tell
         self._record.over(
             cell.cell_id,
             cells=self._cells,
@@ -1026,6 +1079,10 @@ class Session:
         """
         began = time.monotonic()
         restoration = await self._saved.restore(kernel, cells=self._cells)
+        if restoration is not None and restoration.is_kept:  # once more: it may have passed
+            await self._end_kernel()
+            kernel = await self._start_kernel()
+            restoration = await self._saved.restore(kernel, cells=self._cells)
         self._unrestored = False
         if restoration is None:
             return kernel
@@ -1042,7 +1099,7 @@ class Session:
         async with self._life_lock:
             if self._kernel is dead and not self._closed:
                 await self._end_kernel()
-                with suppress(HostError):  # the next cell will try again, and say so
+                with suppress(HostError, NoCapacity):  # the next cell will try again, and say so
                     await self._restore(await self._start_kernel())
 
     async def _start_kernel(self) -> Kernel:

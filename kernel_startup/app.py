@@ -123,6 +123,9 @@ class CellKernelApp(IPKernelApp):  # type: ignore[misc]  # ipykernel ships no ty
         socket = context.socket(zmq.XPUB)
         socket.linger = 1000
         socket.sndhwm = 0
+        # Each subscriber is welcomed. A service that has gone may still count as one when the next
+        # one comes, if the kernel was busy meanwhile; that one's subscription would be no news.
+        socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._bind_socket(socket, self.iopub_port)
         with warnings.catch_warnings():
             if not CellStream.has_pipe:  # it says that it can't open one

@@ -158,8 +158,11 @@ class ForkServer:
         server_id = name.removeprefix(SERVER_PREFIX)
         try:
             channel = directory.connect(name)
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             directory.remove(*_names(server_id))
+            return None
+        except OSError as error:  # of this process: the server may live, and a later one finds it
+            log.error("an earlier fork server can't be spoken to", reason=str(error))
             return None
         server = cls(server_id, directory, channel)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Collection
+from contextlib import suppress
 
 from interpreter.hosts.control import ControlDirectory
 from interpreter.hosts.held_process import HeldProcess
@@ -11,7 +12,7 @@ from interpreter.logs import get_logger
 log = get_logger(__name__)
 
 _KERNEL = re.compile(r"[0-9a-f]{16}")
-_END_S = 10.0
+_END_S, _KILLED_S = 10.0, 5.0
 
 
 async def end_strays(directory: ControlDirectory, *, but: Collection[str] = ()) -> list[str]:
@@ -35,8 +36,11 @@ async def end_strays(directory: ControlDirectory, *, but: Collection[str] = ()) 
 async def _end(directory: ControlDirectory, name: str) -> bool:
     try:
         channel = directory.connect(name)
-    except OSError:  # it has ended long ago
+    except (ConnectionRefusedError, FileNotFoundError):  # it has ended long ago
         directory.remove(name)
+        return False
+    except OSError as error:  # of ours: it may live, and be found again
+        log.error("a kernel of an earlier service can't be spoken to", reason=str(error))
         return False
     init: HeldProcess | None = None
     channel.finish()
@@ -48,11 +52,21 @@ async def _end(directory: ControlDirectory, name: str) -> bool:
                 await init.ended()
     except TimeoutError:
         log.warning("a kernel of an earlier service does not end", kernel_id=name)
-        if init is not None:
-            init.kill()
+        if init is None or not await _killed(init):
+            return True  # it stays where the next service finds it
     finally:
         channel.close()
         if init is not None:
             init.close()
     directory.remove(name)
     return True
+
+
+async def _killed(init: HeldProcess) -> bool:
+    """Kill an init; tells whether it has ended then."""
+    init.kill()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_KILLED_S):
+            await init.ended()
+            return True
+    return False

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ class Fall:
         kernels: how many kernels the second service found.
         recovered: the cells that it found, by user;
         results: of those.
+        active: when their users were last active, by what the second service knew;
         refused: what callers in the second service got when it left.
         third: the service after that, which runs now;
         again: the cells that it found, by user;
@@ -137,6 +139,7 @@ class Fall:
     kernels: int
     recovered: dict[str, Recovered]
     results: dict[str, Execution]
+    active: dict[str, datetime]
     refused: list[BaseException | Execution]
     third: Interpreter
     again: dict[str, Recovered]
@@ -163,6 +166,9 @@ async def fall() -> AsyncIterator[Fall]:
             later = Settings(**settings, file_retention_hours=_KEPT_S / 3600)
             async with Interpreter.open(later, keep_kernels=True) as second:
                 recovered, results = await _results(second)
+                active = {
+                    user: (await second.session(user_id=user)).last_active_at for user in recovered
+                }
                 refused = await _leave_cells(second)
                 for user, cell in recovered.items():
                     if user not in _UNACKNOWLEDGED:
@@ -174,6 +180,7 @@ async def fall() -> AsyncIterator[Fall]:
                     second.reattached,
                     recovered,
                     results,
+                    active,
                     await asyncio.gather(*refused, return_exceptions=True),
                     third,
                     again,
@@ -290,6 +297,13 @@ async def test_kernel_that_cannot_answer_yet_is_waited_for(fall: Fall) -> None:
     assert (fall.results["deaf"].status, fall.results["deaf"].text) == ("ok", "heard\n")
 
 
+async def test_user_is_active_when_a_recovered_cell_ends(fall: Fall) -> None:
+    through, killed = fall.recovered["through"], fall.recovered["killed"]
+    run_s = fall.results["through"].durations.run_s
+    assert fall.active["through"] > through.started_at + timedelta(seconds=run_s)
+    assert fall.active["killed"] >= killed.started_at, "its beginning counts, too"
+
+
 async def test_kernel_that_ended_itself_meanwhile_is_told_with_the_cell(fall: Fall) -> None:
     result = fall.results["died"]
     assert (result.status, result.state_lost) == ("died", True)
@@ -368,6 +382,55 @@ class Slow:
         return int, ()
 slow, x = Slow(), 41
 """
+
+
+_HOLDS_THE_LOCK = """
+import ctypes, threading, time
+x = 41
+def hold():
+    open('holds', 'w').close()
+    ctypes.PyDLL(None).usleep(3_500_000)
+threading.Timer(0.3, hold).start()
+"""
+
+
+async def test_idle_kernel_that_is_slow_to_answer_keeps_its_variables() -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-slow-") as directory:
+        Path(directory).chmod(0o711)
+        settings = {"data_dir": f"{directory}/data", "warm_kernels": 0}
+        async with Earlier.running(settings) as earlier:
+            await earlier.run("anna", _HOLDS_THE_LOCK)
+            (slot,) = Path(settings["data_dir"], "sessions").iterdir()
+            await until((slot / "work" / "holds").exists)
+            earlier.process.kill()
+            await earlier.process.wait()
+        async with Interpreter.open(Settings(**settings)) as second:
+            assert second.reattached == 1
+            session = await second.session(user_id="anna")
+            assert session.busy, "it has answered in time, so this tests nothing"
+            result = await session.execute("x")
+            assert (result.text, result.message) == ("41", None)
+
+
+async def test_kernel_that_never_answers_is_ended_and_its_user_told() -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-mute-") as directory:
+        Path(directory).chmod(0o711)
+        settings = {"data_dir": f"{directory}/data", "warm_kernels": 0, "cell_timeout_s": 0.5}
+        async with Earlier.running(settings) as earlier:
+            await earlier.run("anna", "x = 41")
+            (kernel,) = family_of(Path(settings["data_dir"])).kernels
+            earlier.process.kill()
+            await earlier.process.wait()
+        kernel.suspend()
+        async with Interpreter.open(Settings(**settings)) as second:
+            session = await second.session(user_id="anna")
+            result = await session.execute("'x' in globals()")
+            assert result.state_lost
+            assert result.text == (
+                "False\nThe kernel did not answer after the service had been restarted, so it was "
+                "ended. The variables of before are gone."
+            )
+        assert not kernel.is_running()
 
 
 async def test_who_hurries_a_service_that_leaves_costs_nobody_a_kernel() -> None:

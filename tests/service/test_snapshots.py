@@ -1,10 +1,12 @@
 """Sessions that are saved before their kernels end, and found again in the next one."""
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -137,6 +139,57 @@ async def test_state_that_cannot_be_loaded_is_dropped(
     assert result.message == f"{STOPPED} The variables of before could not be restored: {told}."
     assert _saved(service, session.user_id) == []
     assert (await session.execute("1")).message is None
+
+
+def _failing(service: Interpreter, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    """Have a method of the host's meet a full disk so many times."""
+    real, left = getattr(service._host, name), times
+
+    async def full(slot: str, path: Path | None, **options: Any) -> Any:
+        nonlocal left
+        if path is not None and left > 0:
+            left -= 1
+            raise OSError(errno.ENOSPC, "full")
+        return await real(slot, path, **options)
+
+    monkeypatch.setattr(service._host, name, full)
+
+
+async def test_what_could_not_be_saved_is_tried_again_before_the_kernel_is_stopped(
+    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _failing(service, monkeypatch, "take_snapshot", 1)
+    await session.execute("x = 1")
+    assert not await session.save_state()
+    assert not session.is_save_due(0.0), "not again and again"
+    await session.cull(STOPPED)
+    found, _ = await _state(session, "x")
+    assert found == "1"
+
+
+async def test_what_others_had_deleted_is_saved_again_before_the_kernel_is_stopped(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("x = 1")
+    assert await session.save_state()
+    for path in _directory(service, session.user_id).iterdir():
+        path.unlink()
+    await session.cull(STOPPED)
+    found, _ = await _state(session, "x")
+    assert found == "1"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_state_that_the_disk_had_no_room_to_show_is_kept(
+    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    await session.execute("x = 1")
+    await session.cull(STOPPED)
+    kept = _saved(service, session.user_id)
+    _failing(service, monkeypatch, "give_snapshot", times)
+    found, result = await _state(session, "'x' in globals()")
+    assert (found, result.state_lost) == (str(times == 1), times == 2)
+    assert _saved(service, session.user_id) == kept
 
 
 async def test_cells_run_while_a_session_is_saved(service: Interpreter, session: Session) -> None:
