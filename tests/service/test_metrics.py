@@ -68,6 +68,7 @@ async def test_kernels_are_counted_by_state(service: Interpreter, session: Sessi
 async def test_who_only_counts_has_no_kernel_measured_again(
     service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(LocalKernelHost, "measures_cheaply", False)  # as without control groups
     await session.execute("1")
     [before] = [kernel for kernel in service.kernels() if kernel.user_id == session.user_id]
     looked: list[str] = []

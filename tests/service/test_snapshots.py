@@ -143,16 +143,17 @@ async def test_state_that_cannot_be_loaded_is_dropped(
 
 def _failing(service: Interpreter, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     """Have a method of the host's meet a full disk so many times."""
-    real, left = getattr(service._host, name), times
+    host = type(service._host)
+    real, left = getattr(host, name), times
 
-    async def full(slot: str, path: Path | None, **options: Any) -> Any:
+    async def full(host: Any, slot: str, path: Path | None, **options: Any) -> Any:
         nonlocal left
         if path is not None and left > 0:
             left -= 1
             raise OSError(errno.ENOSPC, "full")
-        return await real(slot, path, **options)
+        return await real(host, slot, path, **options)
 
-    monkeypatch.setattr(service._host, name, full)
+    monkeypatch.setattr(host, name, full)
 
 
 async def test_what_could_not_be_saved_is_tried_again_before_the_kernel_is_stopped(
