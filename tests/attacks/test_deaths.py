@@ -153,6 +153,8 @@ async def test_kernels_that_die_again_and_again_leave_nothing(
         for _ in range(5):
             result = await attacker.execute("import os; os.kill(os.getpid(), 11)")
             assert result.status == "died"
-    assert len(slots(arena)) <= len(before) + arena.service.settings.warm_kernels
+    # A spare that had to go, or that is just being made, has a directory for a moment.
+    most = len(before) + arena.service.settings.warm_kernels
+    await until(lambda: len(slots(arena)) <= most)
     await attacker.close()
     await until(lambda: not [k for k in arena.service.kernels() if k.user_id == attacker.user_id])
