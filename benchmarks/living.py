@@ -119,15 +119,8 @@ async def crowd(bench: Bench) -> list[Result]:
                 ("p95", p95, stock_p95),
             )
         ),
-        Result(
-            name=f"a user's cell while {_CROWD} newcomers come, and alone",
-            unit="ms",
-            ours=statistics.median(meanwhile) * 1e3,
-            stock=statistics.median(alone) * 1e3,
-            peer="ours, alone",
-            sense="share",
-            target=None,
-            samples=len(meanwhile),
+        _beside(
+            f"a user's cell while {_CROWD} newcomers come, and alone", meanwhile, alone, target=None
         ),
     ]
 
@@ -183,17 +176,27 @@ async def idle(bench: Bench) -> list[Result]:
             samples=_IDLE,
             note=note,
         ),
-        Result(
-            name=f"a user's cell beside {_IDLE - 1} idle kernels, and alone",
-            unit="ms",
-            ours=statistics.median(among) * 1e3,
-            stock=statistics.median(alone) * 1e3,
-            peer="ours, alone",
-            sense="share",
+        _beside(
+            f"a user's cell beside {_IDLE - 1} idle kernels, and alone",
+            among,
+            alone,
             target=_IDLE_CELL,
-            samples=len(alone),
         ),
     ]
+
+
+def _beside(name: str, times: list[float], alone: list[float], *, target: float | None) -> Result:
+    """How long cells took in company, beside how long they took alone."""
+    return Result(
+        name=name,
+        unit="ms",
+        ours=statistics.median(times) * 1e3,
+        stock=statistics.median(alone) * 1e3,
+        peer="ours, alone",
+        sense="share",
+        target=target,
+        samples=len(times),
+    )
 
 
 async def _cell_times(service: Service) -> list[float]:

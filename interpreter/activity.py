@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Self
 
 from interpreter.hosts.held_process import boot_id
@@ -29,12 +28,12 @@ class Moment:
     @classmethod
     def now(cls) -> Self:
         """This moment."""
-        return cls(datetime.now(UTC), _boot_id(), time.monotonic())
+        return cls(datetime.now(UTC), boot_id(), time.monotonic())
 
     @property
     def ago_s(self) -> float:
         """How long ago, in seconds; the wall clock tells what was in another run of the machine."""
-        if self.boot == _boot_id():
+        if self.boot == boot_id():
             return max(0.0, time.monotonic() - self.monotonic_s)
         return max(0.0, (datetime.now(UTC) - self.at).total_seconds())
 
@@ -58,8 +57,3 @@ class Activity:
     def idle_s(self) -> float:
         """How long nobody has been, in seconds, whatever happens to the wall clock."""
         return self.last.ago_s
-
-
-@cache
-def _boot_id() -> str:
-    return boot_id()

@@ -199,7 +199,7 @@ def _load(source: Source, options: dict[str, Any]) -> object:
     file_type = type_of_source(source)
     if file_type is UNKNOWN:
         named = type_of_name(source.name)
-        lie = "" if named is UNKNOWN else f" (not as a {named.title} does, which its name says)"
+        lie = "" if named is UNKNOWN else f" (its name says {named.title}, which it isn't)"
         raise FileLoadError(
             source.name,
             f"{UNKNOWN.title}: {source.size_bytes:,} bytes that begin with "

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -115,6 +116,7 @@ def _depth(name: str) -> int:
     return 1
 
 
+@cache
 def boot_id() -> str:
     """What tells this run of the machine from all others."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -47,7 +47,9 @@ def sales(tmp_path: Path) -> Path:
 @pytest.fixture
 def terminal(tmp_path: Path, environment: dict[str, str]) -> Iterator[Terminal]:
     words = ("-m", "bot")
-    with program_in_terminal(*words, cwd=tmp_path, environment=environment) as terminal:
+    # It is killed at the end, and its kernels are to go with it.
+    given = {**environment, "KERNEL_ORPHAN_MINUTES": "0"}
+    with program_in_terminal(*words, cwd=tmp_path, environment=given) as terminal:
         terminal.expect(HINT, timeout_s=200)
         terminal.expect("In [1]:")
         yield terminal

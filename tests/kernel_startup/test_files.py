@@ -198,5 +198,5 @@ def test_panic_of_a_reader_is_a_file_load_error(
 
 
 def test_content_that_is_not_what_its_name_says_is_told_so(uploads: Uploads) -> None:
-    with pytest.raises(FileLoadError, match="not as a PNG image does, which its name says"):
+    with pytest.raises(FileLoadError, match="its name says PNG image, which it isn't"):
         uploads.load("a.png", b"\x01\x02\x00\xff\x03\x04\x05\x00")
