@@ -105,6 +105,8 @@ class SnapshotStore:
             yield
         finally:
             self._at_work[user_id] -= 1
+            if not self._at_work[user_id]:
+                del self._at_work[user_id]
 
     def open(self) -> None:
         """Make the directory, and remove what a crash has left. Blocks.
