@@ -50,7 +50,7 @@ _MESSAGE_BYTES = 65_536
 _CPU_NICE = 5
 _POLL_S = 5.0
 #: A doorkeeper that has left counts among its kernel's processes until it is buried.
-_BURIAL_S = 0.1
+_BURIAL_S = 0.01
 #: What is kept of all that was said to standard error, in bytes.
 _ERRORS_BYTES = 65_536
 

@@ -33,6 +33,13 @@ def slots(arena: Arena) -> set[str]:
     return set(os.listdir(arena.data_dir / "sessions"))
 
 
+def owned_slots(arena: Arena) -> set[str]:
+    """Those of sessions, with a kernel or without, and of kernels that wait for a user."""
+    host: Any = arena.service._host
+    kernels = {fork.slot for fork in host._forks.values()}
+    return kernels | {s._slot for s in arena.service._sessions.values() if s._slot is not None}
+
+
 def used_bytes(top: Path) -> int:
     """What a directory takes on the disk, as the host counts."""
     total = 0

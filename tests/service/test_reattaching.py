@@ -6,6 +6,7 @@ of many users, and is killed in the middle of them. Its successor lives here.
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -384,12 +385,16 @@ slow, x = Slow(), 41
 """
 
 
+#: Python's lock is held until somebody opens the pipe for reading.
 _HOLDS_THE_LOCK = """
-import ctypes, threading, time
+import ctypes, os, threading
 x = 41
+gate = os.path.expanduser('~/gate').encode()
+os.mkfifo(gate)
+libc = ctypes.PyDLL(None)
 def hold():
     open('holds', 'w').close()
-    ctypes.PyDLL(None).usleep(3_500_000)
+    libc.open(gate, os.O_WRONLY)
 threading.Timer(0.3, hold).start()
 """
 
@@ -407,8 +412,10 @@ async def test_idle_kernel_that_is_slow_to_answer_keeps_its_variables() -> None:
         async with Interpreter.open(Settings(**settings)) as second:
             assert second.reattached == 1
             session = await second.session(user_id="anna")
-            assert session.busy, "it has answered in time, so this tests nothing"
-            result = await session.execute("x")
+            assert session.busy
+            asking = asyncio.create_task(session.execute("x"))
+            os.close(os.open(slot / "home" / "gate", os.O_RDONLY | os.O_NONBLOCK))
+            result = await asking
             assert (result.text, result.message) == ("41", None)
 
 
