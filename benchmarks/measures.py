@@ -24,8 +24,11 @@ from interpreter.kernel import connection_info
 from interpreter.limits import Limits
 
 _numbers = itertools.count()
-#: How long nothing happens before somebody new comes, and how many further cells are timed.
+#: How long nothing happens before somebody new comes, and before each further cell; and how many of
+#: those are timed.
 _QUIET_S = 0.5
+#: After which time kernels have done what they do once behind a cell, such as giving memory back.
+_SETTLED_S = 5.0
 #: Of a newcomer's file: few, as it is about the start; and many, for comparison.
 _ROWS, _MANY_ROWS = 100, 10_000
 _WARM_CELLS = 5
@@ -280,8 +283,8 @@ async def further_kernel_memory(bench: Bench) -> list[Result]:
                 session = await service.session(user_id=f"memory{number}")
                 result = await session.execute(_DESCRIBED_AND_PLOTTED)
                 assert result.status == "ok", result.text
-            server = _fork_server_pid(service)
-            totals.append(_pss(server))
+            await asyncio.sleep(_SETTLED_S)
+            totals.append(_pss(_fork_server_pid(service)))
         ours = (totals[1] - totals[0]) / (many - few)
     async with AsyncExitStack() as stack:
         totals = []
@@ -291,6 +294,7 @@ async def further_kernel_memory(bench: Bench) -> list[Result]:
                 manager, client = await stack.enter_async_context(stock_kernel())
                 await run_to_idle(client, _DESCRIBED_AND_PLOTTED)
                 pids.append(stock_pid(manager))
+            await asyncio.sleep(_SETTLED_S)
             totals.append(sum(map(_pss, pids)))
         stock = (totals[1] - totals[0]) / (many - few)
     return [

@@ -100,10 +100,12 @@ def _preload() -> None:
     import ipykernel.debugger  # noqa: F401
 
     del sys.modules["debugpy"]
-    from kernel_startup import app, prelude
+    from kernel_startup import app, immortals, prelude
 
     prelude.preload()
     app.prepare()
+    gc.collect()
+    immortals.make_immortal()
     gc.collect()
     gc.freeze()
 
