@@ -9,6 +9,7 @@ import itertools
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ def install(shell: Any) -> None:
         if value is not None:
             setattr(builtins, name, value)
     _set_environment()
+    # Of os.fork, from Python 3.12 on: a kernel has threads, and its user can do nothing about it.
+    warnings.filterwarnings("ignore", r"This process .* is multi-threaded", DeprecationWarning)
     if "pandas" in sys.modules:
         _set_pandas_options()
     if "matplotlib.pyplot" in sys.modules:

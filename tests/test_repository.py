@@ -451,6 +451,71 @@ def test_setup_with_an_old_python_says_which_one_it_needs(clone: Path, tmp_path:
     assert "What to do:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pythons", "chosen"),
+    [
+        ({"python3": "3.11", "python3.12": "3.12"}, "python3.12"),
+        ({"python3": "3.11", "python3.13": "3.13", "python3.12": "3.12"}, "python3.13"),
+        ({"python3": "3.11", "python3.13": "3.13 without pip"}, "python3"),
+        ({"python3": "3.11 without pip", "python3.13": "3.13 without ssl"}, "python3.13"),
+        ({"python3": "3.14", "python3.11": "3.11 without ssl"}, "python3.11"),
+        ({"python3": "3.14", "python": "2.7"}, "python3"),
+    ],
+)
+def test_setup_takes_the_newest_python_that_is_complete(
+    clone: Path, tmp_path: Path, pythons: dict[str, str], chosen: str
+) -> None:
+    for name in ("sh", "dirname"):
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    for name, kind in pythons.items():
+        minor = int(kind.split()[0].partition(".")[2])
+        (tmp_path / name).write_text(
+            f"""#!/bin/sh
+case "$*" in
+*'(3, 13)'*) exit {int(not 11 <= minor <= 13)} ;;
+*'(3, 99)'*) exit {int(minor < 11)} ;;
+*ssl*) exit {int("without ssl" in kind)} ;;
+*pip*) exit {int("without pip" in kind)} ;;
+*setup.py) echo {name} ;;
+esac
+"""
+        )
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(clone / ".make" / "setup.sh")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{chosen}\n", "")
+
+
+def test_setup_finds_the_pythons_that_pyenv_has(clone: Path, tmp_path: Path) -> None:
+    for name in ("sh", "dirname"):
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    root = tmp_path / "pythons"
+    for version in ("3.12.1", "3.13.0"):
+        python = root / "versions" / version / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\ncase "$*" in *setup.py) echo {version};; esac\n')
+        python.chmod(0o755)
+    (tmp_path / "pyenv").write_text(f'#!/bin/sh\necho "{root}"\n')
+    (tmp_path / "pyenv").chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(clone / ".make" / "setup.sh")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3.13.0\n", "")
+
+
 def test_setup_that_has_nothing_to_do_says_nothing() -> None:
     if not (ROOT / ".venv" / ".cellmate").exists():
         pytest.skip("not set up with make")
