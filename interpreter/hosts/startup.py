@@ -10,6 +10,7 @@ import hashlib
 import os
 import py_compile
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -78,7 +79,8 @@ def _copied(package: Path, root: Path) -> Path:
 
 
 def _digest(package: Path) -> str:
-    digest = hashlib.sha256()
+    # It is compiled by the Python that runs this.
+    digest = hashlib.sha256(f"{sys.implementation.cache_tag}\n".encode())
     for path in sorted(package.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             name = path.relative_to(package).as_posix()
@@ -92,10 +94,10 @@ def _remove_others(root: Path, keep: Path) -> None:
     for path in root.iterdir():
         if path == keep:
             continue
-        unfinished = path.name.startswith(_UNFINISHED)
-        if unfinished and time.time() - path.stat().st_mtime < _BUILDING_S:
-            continue
-        with suppress(OSError):
+        with suppress(OSError):  # it may be gone by now: another service does the same
+            unfinished = path.name.startswith(_UNFINISHED)
+            if unfinished and time.time() - path.stat().st_mtime < _BUILDING_S:
+                continue
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

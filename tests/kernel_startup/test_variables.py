@@ -118,7 +118,12 @@ def test_a_class_that_claims_to_be_a_librarys_is_not_believed() -> None:
         (range(5), "range", None, "range(0, 5)"),
         (datetime.date(2024, 1, 2), "datetime.date", None, "datetime.date(2024, 1, 2)"),
         (decimal.Decimal("1.5"), "decimal.Decimal", None, "1.5"),
-        (pathlib.PosixPath("a"), f"{pathlib.PosixPath.__module__}.PosixPath", None, "PosixPath('a')"),
+        (
+            pathlib.PosixPath("a"),
+            f"{pathlib.PosixPath.__module__}.PosixPath",
+            None,
+            "PosixPath('a')",
+        ),
         (math.sin, "function", None, "<builtin_function_or_method object>"),
         (dict, "class", None, "class dict"),
     ],
