@@ -176,8 +176,11 @@ async def newcomers(bench: Bench) -> list[Result]:
             took("stock, large", await _stock_newcomer(large_cell))
             async with pool.claimed() as client:
                 took("stock, pool", await run_to_idle(client, cell))
-                again = [await run_to_idle(client, cell) for _ in range(_WARM_CELLS)]
-                took("stock, warm", statistics.median(again))
+                more = []
+                for _ in range(_WARM_CELLS):
+                    await asyncio.sleep(_QUIET_S)
+                    more.append(await run_to_idle(client, cell))
+                took("stock, warm", statistics.median(more))
             for peer in peers:
                 try:
                     # Not at its end: its kernels would still be ending while ours is measured.
@@ -213,6 +216,7 @@ async def _newcomer(
         result = await session.execute(code)
         times.append(time.perf_counter() - began)
         assert "mean" in result.text, result.text
+        await asyncio.sleep(_QUIET_S)  # processors, too, are slower after a pause
         began = time.perf_counter()
     await session.close()
     return times[0], statistics.median(times[1:])

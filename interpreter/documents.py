@@ -123,39 +123,43 @@ class RecordDocument(_Record, Document):
 
 class _RunningCell(BaseModel):
     cell_id: str
-    message_id: str
+    message_id: str = ""
     code: str
     timeout_s: float
     # Pairs: keys of a front end's may be anything, and MongoDB's keys may not.
-    note: list[tuple[str, str]]
+    note: list[tuple[str, str]] = []
     started_at: datetime
     # Of the deadline's clock; since is None while it stands.
-    elapsed_s: float
-    since: float | None
-    before_ns: int
-    wanted: bool
+    elapsed_s: float = 0.0
+    since: float | None = None
+    before_ns: int = 0
+    wanted: bool = False
 
 
 class SessionContent(BaseModel):
-    """The fields of a :class:`SessionDocument`."""
+    """The fields of a :class:`SessionDocument`.
+
+    Other versions of this program read it, before and after: fields that come to it have a default,
+    and those that are here stay, with their meaning.
+    """
 
     # Whose data directory the session lives in: several services may share a database.
     mark: str
     user_id: str
-    slot: str | None
+    slot: str | None = None
     # What the kernel's host needs to adopt it, as JSON, with its key; None without a kernel.
-    kernel: str | None
-    identity: str | None
-    cells: int
-    memory_bytes: int | None
+    kernel: str | None = None
+    identity: str | None = None
+    cells: int = 0
+    memory_bytes: int | None = None
     last_active_at: datetime
     # The same by the machine's monotonic clock, and of which boot that is: not in older records.
     last_active_boot: str = ""
     last_active_monotonic_s: float = 0.0
-    state_gone: str | None
-    last_error: str | None
-    collected_ns: int
-    running: list[_RunningCell]
+    state_gone: str | None = None
+    last_error: str | None = None
+    collected_ns: int = 0
+    running: list[_RunningCell] = []
 
     class Settings:
         name = "sessions"

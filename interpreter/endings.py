@@ -35,7 +35,15 @@ _NOBODY_THERE = (
     "The cell asked for input() when the service was restarted, and nobody could answer: run it "
     "again."
 )
+DIRECTORY_GONE = (
+    "The working directory is gone, with the files in it; what was uploaded or handed out is still "
+    "there."
+)
 _GONE = "The variables are gone; the files are still there."
+_GONE_IN_PART = (
+    "The variables are gone, except for those that were saved before: they come back with the next "
+    "cell."
+)
 
 
 def status_of(end: CellEnd) -> Status:
@@ -53,7 +61,12 @@ def status_of(end: CellEnd) -> Status:
 
 
 def sentence_about(
-    end: CellEnd, *, timeout_s: float, input_timeout_s: float, limits: Limits
+    end: CellEnd,
+    *,
+    timeout_s: float,
+    input_timeout_s: float,
+    limits: Limits,
+    has_saved: bool = False,
 ) -> str | None:
     """What a person should know about how the cell ended; None if nothing needs saying.
 
@@ -62,28 +75,40 @@ def sentence_about(
         timeout_s: the deadline it had, in seconds.
         input_timeout_s: how long an answer to its ``input()`` could take, in seconds.
         limits: the kernel's.
+        has_saved: whether a new kernel gets variables that were saved.
     """
     if end.timed_out:
         limit = f"{timeout_s:g} s"
         if end.exit is None:
             return f"The cell was stopped after {limit}, the time limit. The variables are kept."
-        return (
+        how = (
             f"The cell ran past the time limit of {limit} and could not be interrupted, so the "
-            "kernel was replaced by a new one: the variables are gone, the files are still there."
+            "kernel was replaced by a new one"
         )
+        if has_saved:
+            return f"{how}. {_GONE_IN_PART}"
+        return f"{how}: the variables are gone, the files are still there."
     if end.exit is not None:
         how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
-        gone = _GONE
+        gone = _GONE_IN_PART if has_saved else _GONE
         if end.exit.cause in _DISK_CAUSES:
             gone = (
-                "The variables and the files it wrote last are gone; earlier files are still there."
+                f"{_GONE_IN_PART} The files it wrote last are gone; earlier ones are still there."
+                if has_saved
+                else "The variables and the files it wrote last are gone; earlier files are still "
+                "there."
             )
         return f"{how} {gone}{lost}"
     if end.input_timed_out:
         waited = f"{input_timeout_s:g} s"
         return f"Nobody answered the cell's input() within {waited}, so it was interrupted."
     if end.output_lost:
+        if has_saved:
+            return (
+                "The connection to the kernel broke, so it was replaced by a new one, and some of "
+                f"the cell's output may be missing. {_GONE_IN_PART}"
+            )
         return (
             "The connection to the kernel broke, so it was replaced by a new one: the variables "
             "are gone, the files are still there, and some of the cell's output may be missing."

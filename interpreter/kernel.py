@@ -21,7 +21,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.session import Session as MessageSession
 from traitlets import Type
 
-from interpreter.errors import KernelStartFailed
+from interpreter.errors import HostError, KernelStartFailed
 from interpreter.execution import Clock, Deadline, OnInput, OnPhase, Phase, PhaseName
 from interpreter.hosts.base import HostedKernel, KernelExit, KernelHost
 from interpreter.inspection import MOST_VARIABLES
@@ -567,8 +567,11 @@ class Kernel:
         Raises:
             TimeoutError: it was not done in time.
             KernelStartFailed: it ended.
+            HostError: it could not.
         """
-        await self._request("warm_up_request", {}, timeout_s=timeout_s)
+        reply = await self._request("warm_up_request", {}, timeout_s=timeout_s)
+        if reply.get("status") != "ok":
+            raise HostError(f"{reply.get('ename')}: {reply.get('evalue')}"[:500])
 
     async def variables(self) -> list[Mapping[str, Any]]:
         """The user's variables, as the kernel describes them; also while a cell runs.

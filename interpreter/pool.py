@@ -139,6 +139,7 @@ class WarmPool:
         self._shrunk_at = -math.inf
         self._failures = 0
         self._failed_at = -math.inf
+        self._cold_told = False
 
     @asynccontextmanager
     async def filled(self) -> AsyncGenerator[None]:
@@ -298,12 +299,23 @@ class WarmPool:
         spare = self._take_in(filling)
         if spare is None:
             return
-        with suppress(TimeoutError, HostError):  # then it is as good as one that was just forked
-            await spare.kernel.warm_up(timeout_s=_WARM_UP_S)
-            spare.warm = True
+        await self._warm_up(spare)
         took_s = self._clock() - began
         self._refill_s += _REFILL_SHARE * (took_s - self._refill_s)
         log.debug("spare kernel", kernel_id=spare.kernel.hosted.kernel_id, took_s=round(took_s, 3))
+
+    async def _warm_up(self, spare: _Spare) -> None:
+        """Have a spare use what first cells use; if it can't, it is as good as one just forked."""
+        try:
+            await spare.kernel.warm_up(timeout_s=_WARM_UP_S)
+        except (TimeoutError, HostError) as error:
+            if spare.kernel.exit.done() or self._cold_told:
+                return
+            self._cold_told = True  # once, until one succeeds: it would be the same with each
+            log.warning("spare kernels can't be warmed up", reason=str(error) or "timeout")
+        else:
+            spare.warm = True
+            self._cold_told = False
 
     def _take_in(self, filling: "asyncio.Task[Kernel]") -> _Spare | None:
         """Make a kernel that has been started a spare; None if it has not."""

@@ -34,6 +34,7 @@ class Replay:
         over_at: when it was over, in seconds of the machine's monotonic clock; None if that is not
             known.
         left_out: how much is missing: of ``stdout`` and ``stderr``, bytes; of ``others``, messages.
+        fresh: whether it has run no cell, and nothing has been restored in it or saved of it.
     """
 
     cell: str = ""
@@ -42,6 +43,7 @@ class Replay:
     reply: str | None = None
     over_at: float | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    fresh: bool = False
 
     @classmethod
     def from_reply(cls, content: Mapping[str, Any], buffers: Sequence[bytes]) -> "Replay":
@@ -58,6 +60,7 @@ class Replay:
             reply=reply if reply in ("ok", "error") else None,
             over_at=over_at if type(over_at) is float and math.isfinite(over_at) else None,
             left_out={name: _amount(left_out.get(name)) for name in ("stdout", "stderr", "others")},
+            fresh=content.get("fresh") is True,
         )
 
     def code(self) -> str | None:

@@ -63,6 +63,7 @@ _CROWDED_SAVE_S = 5.0
 _SAVE_LOOK_S, _EXPIRED_EVERY = 15.0, 100
 #: How long saving all sessions may take, and how many are saved at a time.
 _SAVE_ALL_S, _SAVED_AT_ONCE = 20.0, 4
+_CULLED_AT_ONCE = 4
 #: Of that, what one may take, or so many times what it took the last time.
 _SAVE_ONE_S, _SAVE_AGAIN = 4.0, 1.5
 
@@ -397,11 +398,16 @@ class Interpreter:
             return
         while True:
             await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
-            for session in list(self._sessions.values()):
-                try:
-                    await self._cull_if_idle(session)
-                except Exception:  # the others' turn comes all the same
-                    log.exception("a session could not be culled", user_id=session.user_id)
+            places = asyncio.Semaphore(_CULLED_AT_ONCE)  # one that is deaf takes long
+
+            async def cull(session: Session, places: asyncio.Semaphore = places) -> None:
+                async with places:
+                    try:
+                        await self._cull_if_idle(session)
+                    except Exception:  # the others' turn comes all the same
+                        log.exception("a session could not be culled", user_id=session.user_id)
+
+            await asyncio.gather(*map(cull, list(self._sessions.values())))
 
     async def _cull_if_idle(self, session: Session) -> None:
         idle_s = session.idle_s

@@ -477,6 +477,10 @@ class Session:
         self._unchanged_ns = state.collected_ns
         self._record.take_over(replace(state, state_gone=self._state_gone))
 
+    def restore_first(self) -> None:
+        """Restore what was saved before the next cell, as in a new kernel: its kernel is as new."""
+        self._unrestored = True
+
     def recover(self, running: RunningCell) -> "asyncio.Task[Execution]":
         """See a cell to its end that an earlier service has sent; it comes before all others."""
         self._pending += 1
@@ -511,6 +515,8 @@ class Session:
                 if replay is None:
                     await self._end_deaf(kernel)
                 elif running is None:
+                    if replay.fresh:
+                        self.restore_first()
                     kernel.hear()
                 else:
                     await self._see_to_end(running)
@@ -923,9 +929,10 @@ class Session:
         if (end.exit is not None or broken) and not restarted and not self._closed:
             self._spawn(self._replace_kernel(kernel))
         status = endings.status_of(end)
+        has_saved = (end.exit is not None or broken) and await self._saved.is_there()
         sentences = [
             told.sentence,
-            self._sentence(end, cell.timeout_s, restarted),
+            self._sentence(end, cell.timeout_s, restarted, has_saved),
             *collector.dropped,
             endings.sentence_about_skipped(collection.skipped),
         ]
@@ -992,7 +999,9 @@ class Session:
             collection = replace(collection, skipped=(*collection.skipped, rest))
         return collection
 
-    def _sentence(self, end: CellEnd, timeout_s: float, restarted: bool) -> str | None:
+    def _sentence(
+        self, end: CellEnd, timeout_s: float, restarted: bool, has_saved: bool
+    ) -> str | None:
         if end.exit is not None and not end.timed_out:
             if self._closed:
                 return endings.CLOSED
@@ -1003,6 +1012,7 @@ class Session:
             timeout_s=timeout_s,
             input_timeout_s=self._settings.input_timeout_s,
             limits=self._kernel_limits(),
+            has_saved=has_saved,
         )
 
     def _kernel_limits(self) -> Limits:

@@ -51,10 +51,15 @@ def call_in_child(call: Callable[[], Any], *, max_bytes: int, max_s: float) -> A
         if child == 0:
             _work(handed, max_bytes, call)
         status = _wait(child, max_s)
-        if status != 0:
+        if status:
             raise ChildEnded(_end(status, max_s))
         handed.seek(0)
-        succeeded, result = pickle.load(handed)
+        try:
+            succeeded, result = pickle.load(handed)
+        except (EOFError, pickle.UnpicklingError):
+            if status == 0:
+                raise
+            raise ChildEnded("its reader ended too early") from None
     if succeeded:
         return result
     raise result
@@ -143,22 +148,38 @@ def _plain(error: Exception) -> Exception:
     return ValueError(str(error) or type(error).__name__)
 
 
-def _wait(child: int, max_s: float) -> int:
-    """How the child ended; it's killed when its time is over or when the user interrupts."""
-    status = None
+def _wait(child: int, max_s: float) -> int | None:
+    """How the child ended; it's killed when its time is over or when the user interrupts.
+
+    None if nobody knows: a cell may have the system bury all children.
+    """
+    over = False
+    try:
+        over = _ends_in(child, max_s)
+    finally:
+        if not over:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        status = _buried(child)
+    return status if over else signal.SIGKILL
+
+
+def _ends_in(child: int, max_s: float) -> bool:
     try:
         ended = os.pidfd_open(child)
-        try:
-            if not select.select([ended], [], [], max_s)[0]:
-                return signal.SIGKILL
-        finally:
-            os.close(ended)
-        _, status = os.waitpid(child, 0)
-        return status
+    except ProcessLookupError:  # buried already
+        return True
+    try:
+        return bool(select.select([ended], [], [], max_s)[0])
     finally:
-        if status is None:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+        os.close(ended)
+
+
+def _buried(child: int) -> int | None:
+    try:
+        return os.waitpid(child, 0)[1]
+    except ChildProcessError:
+        return None
 
 
 def _end(status: int, max_s: float) -> str:

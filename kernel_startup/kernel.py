@@ -59,6 +59,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         self._interrupts = Interrupts()
         self._tidying = Tidying()
         self._cells = 0
+        self._is_fresh = True
         self._answering: set[asyncio.Task[None]] = set()
         self.replay = Replay(lambda parts: self.session.sign(parts))
         self._questions = Questions(self)
@@ -88,6 +89,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
 
     async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Handle a cell from here on; an interrupt now is one of this cell."""
+        self._is_fresh = False
         self._interrupts.expect_cell()
         self._tidying.put_off()
         try:
@@ -245,7 +247,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         frames = self.session.serialize(mark, self._topic("replay_mark"))
         told, messages, question = self.iopub_thread.mark(frames, self.replay.told)
         pieces = [packed(messages), packed([question] if question else [])]
-        content = {"status": "ok", **told}
+        content = {"status": "ok", "fresh": self._is_fresh, **told}
         self.session.send(stream, "replay_reply", content, parent, ident, buffers=pieces)
 
     async def describe_request(self, stream: Any, ident: Any, parent: Any) -> None:
@@ -258,11 +260,13 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
 
     async def save_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Save the user's variables, while no cell runs; others are answered meanwhile."""
+        self._is_fresh = False
         self._answer_meanwhile(self._save(stream, ident, parent))
 
     async def restore_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """Load the snapshot that the service has put beside the packages; before the first cell."""
         content: dict[str, Any]
+        self._is_fresh = False
         given = os.path.join(os.path.dirname(self.places.packages), SNAPSHOT)
         try:
             done = restore(self.shell.user_ns, given, numbers=self._cell_numbers())

@@ -58,6 +58,80 @@ async def test_state_comes_back_as_it_was_put(store: SessionStore) -> None:
     assert found == {"anna": STATE, "ben": SessionState(user_id="ben", last_active=Moment(AT))}
 
 
+#: As version 0.1 wrote it.
+STORED = {
+    "user_id": "anna",
+    "slot": "s1",
+    "kernel": '{"key": "secret", "a.b": {"$x": [1, null]}}',
+    "identity": "id",
+    "cells": 3,
+    "memory_bytes": 1 << 30,
+    "last_active_at": AT,
+    "last_active_boot": "boot",
+    "last_active_monotonic_s": 1.5,
+    "state_gone": "It is gone.",
+    "last_error": "ValueError",
+    "collected_ns": 1 << 61,
+    "running": [
+        {
+            "cell_id": "c1",
+            "message_id": "id_7_1",
+            "code": "print('a.b$')\n",
+            "timeout_s": 2.5,
+            "note": [["turn", "7"], ["", "$.\0"]],
+            "started_at": AT,
+            "elapsed_s": 1.5,
+            "since": 20.25,
+            "before_ns": 1 << 60,
+            "wanted": True,
+        }
+    ],
+}
+
+
+async def test_record_is_written_as_other_versions_know_it(store: SessionStore) -> None:
+    store.put(STATE)
+    await store.written("anna")
+    written = await store._collection.find_one({"user_id": "anna"})
+    assert written is not None
+    del written["_id"], written["mark"]
+    for moment in (written, written["running"][0]):
+        for name in {"last_active_at", "started_at"} & moment.keys():
+            moment[name] = moment[name].replace(tzinfo=UTC)
+    assert written == STORED
+
+
+@pytest.mark.parametrize(
+    ("stored", "state"),
+    [
+        (STORED, STATE),
+        ({**STORED, "of a later version": {"x": 1}}, STATE),
+        (
+            {"user_id": "anna", "last_active_at": AT},
+            SessionState(user_id="anna", last_active=Moment(AT)),
+        ),
+        (
+            {
+                "user_id": "anna",
+                "last_active_at": AT,
+                "running": [{"cell_id": "c1", "code": "1", "timeout_s": 2.5, "started_at": AT}],
+            },
+            SessionState(
+                user_id="anna",
+                last_active=Moment(AT),
+                running=(RunningCell(cell_id="c1", code="1", timeout_s=2.5, started_at=AT),),
+            ),
+        ),
+    ],
+    ids=["today's", "later", "least", "least with a cell"],
+)
+async def test_record_of_another_version_is_read(
+    store: SessionStore, stored: dict[str, Any], state: SessionState
+) -> None:
+    await store._collection.insert_one({**stored, "mark": store._mark})
+    assert await store.load() == (state,)
+
+
 async def test_text_that_no_database_takes_keeps_nothing_from_being_written(
     store: SessionStore,
 ) -> None:

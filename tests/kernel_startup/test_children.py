@@ -41,6 +41,20 @@ def test_crash_is_told(number: int, said: str) -> None:
         call_in_child(lambda: os.kill(os.getpid(), number), max_bytes=ROOM, max_s=20)
 
 
+def test_child_that_the_system_buries_is_no_trouble() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert call_in_child(lambda: 7, max_bytes=ROOM, max_s=20) == 7
+        with pytest.raises(ZeroDivisionError):
+            call_in_child(lambda: 1 // 0, max_bytes=ROOM, max_s=20)
+        with pytest.raises(ChildEnded, match="ended too early"):
+            call_in_child(lambda: os._exit(0), max_bytes=ROOM, max_s=20)
+        with pytest.raises(ChildEnded, match="more than 0 s"):
+            call_in_child(lambda: time.sleep(60), max_bytes=ROOM, max_s=0.3)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_time_and_memory_are_limited() -> None:
     with pytest.raises(ChildEnded, match="more than 0 s"):
         call_in_child(lambda: time.sleep(60), max_bytes=ROOM, max_s=0.3)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -470,6 +471,18 @@ async def test_idle_kernel_is_culled_and_its_files_stay(tmp_path: Path) -> None:
         assert result.text.startswith("['kept.txt'] True\n")
         assert not result.state_lost
         assert result.message is not None and "idle" in result.message
+
+
+async def test_deaf_kernel_keeps_no_other_from_being_culled(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", kernel_idle_s=1.0, warm_kernels=0)
+    async with Interpreter.open(settings) as service:
+        deaf, other = [await service.session(user_id=name) for name in ("deaf", "other")]
+        for session in (deaf, other):
+            await session.execute("x = 1")
+        assert deaf.hosted is not None
+        os.kill(deaf.hosted.pid, signal.SIGSTOP)
+        await until(lambda: not other.live)
+        assert deaf.live
 
 
 async def test_longest_idle_kernel_makes_room(tmp_path: Path) -> None:

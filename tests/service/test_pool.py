@@ -4,12 +4,15 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from interpreter import Interpreter, Session, SessionLimits, Settings
-from interpreter.errors import KernelStartFailed
+from interpreter import pool as pool_module
+from interpreter.errors import HostError, KernelStartFailed
 from interpreter.kernel import Kernel
 from interpreter.pool import Demand, WarmPool, spares_wanted
 from interpreter.zmtp import Intake
@@ -282,3 +285,23 @@ async def test_failures_make_it_wait_longer_and_longer(
             pool._changed.set()
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert pauses[-1] == 60.0
+
+
+async def test_spares_that_cannot_be_warmed_up_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[dict[str, Any]] = []
+
+    async def fail(*_: object, **__: object) -> None:
+        raise HostError("it is said to")
+
+    monkeypatch.setattr(Kernel, "warm_up", fail)
+    monkeypatch.setattr(pool_module.log, "warning", lambda _, **told: warnings.append(told))
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=2, warm_kernels_max=2)
+    async with Interpreter.open(settings) as service:
+        pool = service._pool
+        await until(lambda: len(pool._spares) == 2 and pool._filling is None)
+        assert pool.ready == 0
+        session = await service.session(user_id="1")
+        assert (await session.execute("1 + 1")).text == "2"
+    assert warnings == [{"reason": "it is said to"}]

@@ -7,6 +7,7 @@ of many users, and is killed in the middle of them. Its successor lives here.
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import pytest
 import pytest_asyncio
 
 from interpreter import Execution, Interpreter, Phase, Recovered, SessionClosed, Settings
+from interpreter.snapshots import SavedState
 from tests.chaos.processes import database_of, family_of, kill
 from tests.installing.index import PackageIndex, make_wheel
 from tests.service.waiting import until
@@ -467,6 +469,60 @@ async def test_who_hurries_a_service_that_leaves_costs_nobody_a_kernel() -> None
             session = await second.session(user_id="anna")
             result = await session.execute("print(x, os.path.exists('saving'))")
             assert (result.text, result.message) == ("41 True\n", None)
+
+
+async def test_what_a_service_had_yet_to_restore_is_restored_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-fresh-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0)
+        restoring = asyncio.Event()
+
+        async def wait(*_: object, **__: object) -> None:
+            restoring.set()
+            await asyncio.Event().wait()
+
+        async with Interpreter.open(settings, keep_kernels=True) as first:
+            session = await first.session(user_id="anna")
+            await session.execute("x = 41")
+            assert await session.cull("It was stopped.")
+            with monkeypatch.context() as patched:
+                patched.setattr(SavedState, "restore", wait)
+                asking = asyncio.create_task(session.execute("x = 42"))
+                await restoring.wait()
+        await asyncio.wait([asking])
+        async with Interpreter.open(settings) as second:
+            assert second.reattached == 1
+            session = await second.session(user_id="anna")
+            result = await session.execute("print(x)")
+            assert result.text.startswith("41\n")
+            assert (result.message, result.state_lost) == (
+                "It was stopped. 1 variable was restored (x).",
+                False,
+            )
+            assert (await session.execute("x")).message is None
+
+
+async def test_working_directory_that_is_gone_is_told_once() -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-bare-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0)
+        async with Interpreter.open(settings, keep_kernels=True) as first:
+            session = await first.session(user_id="anna")
+            await session.execute("x = 41; open('mine.txt', 'w').close()")
+            assert await session.cull("It was stopped.")
+        for slot in (settings.data_dir / "sessions").iterdir():
+            shutil.rmtree(slot)
+        async with Interpreter.open(settings) as second:
+            session = await second.session(user_id="anna")
+            result = await session.execute("import os; print(x, os.listdir())")
+            assert result.text.startswith("41 []\n")
+            assert result.message == (
+                "It was stopped. The working directory is gone, with the files in it; what was "
+                "uploaded or handed out is still there. 1 variable was restored (x)."
+            )
+            assert (await session.execute("x")).message is None
 
 
 async def _next_cell(fall: Fall, user: str) -> tuple[str, str | None]:

@@ -104,7 +104,11 @@ async def test_after_a_death_the_last_saved_state_is_there(session: Session) -> 
     assert await session.save_state()
     await session.execute("x = 2")
     died = await session.execute("import os; os._exit(3)")
-    assert died.status == "died"
+    assert (died.status, died.state_lost) == ("died", True)
+    assert died.message == (
+        "The kernel ended itself (exit status 3). The variables are gone, except for those that "
+        "were saved before: they come back with the next cell."
+    )
     found, result = await _state(session, "x")
     assert (found, result.state_lost) == ("1", True)
     assert result.message == "1 variable was restored (x); what was done since is lost."
