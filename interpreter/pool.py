@@ -221,11 +221,6 @@ class WarmPool:
         await self._end(self._spares.pop())
         return True
 
-    async def drain(self) -> None:
-        """End all spares and make new ones: they are of an environment that is no longer used."""
-        await self._empty()
-        self._changed.set()
-
     # -- keeping it filled -----------------------------------------------------------------------
 
     async def _keep_filled(self) -> None:

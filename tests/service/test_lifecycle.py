@@ -18,6 +18,7 @@ from interpreter import (
     Settings,
 )
 from interpreter.outputs import ClearOutput, Output
+from kernel_startup import immortals
 from tests.service.waiting import until
 
 
@@ -471,6 +472,18 @@ async def test_idle_kernel_is_culled_and_its_files_stay(tmp_path: Path) -> None:
         assert result.text.startswith("['kept.txt'] True\n")
         assert not result.state_lost
         assert result.message is not None and "idle" in result.message
+
+
+async def test_what_the_fork_server_has_made_is_not_counted_where_that_is_possible(
+    session: Session,
+) -> None:
+    result = await session.execute(
+        "import sys\n"
+        "things = (pd, pd.DataFrame, pd.DataFrame.describe.__code__, plt.plot, get_ipython())\n"
+        "print(*{sys.getrefcount(thing) == sys.getrefcount(None) for thing in things})\n"
+        "print(sys.getrefcount(object()) == sys.getrefcount(None))"
+    )
+    assert result.text.split() == [str(immortals.is_possible()), "False"]
 
 
 async def test_deaf_kernel_keeps_no_other_from_being_culled(tmp_path: Path) -> None:

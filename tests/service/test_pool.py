@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -204,12 +205,19 @@ async def test_spare_gives_way_before_anybody_is_crowded_out(
     assert [kernel.user_id for kernel in served.kernels()] == names
 
 
-async def test_drained_pool_holds_nothing_of_before(pool: WarmPool) -> None:
-    before = set(ids(pool))
-    await pool.drain()
-    assert pool.ready == 0
-    await until(lambda: pool.ready == 1)
-    assert not before & set(ids(pool))
+async def test_spares_end_with_their_service_and_kernels_do_not(tmp_path: Path) -> None:
+    # So a changed environment of the kernels, which only a new service can have, finds none.
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=1, warm_kernels_max=1)
+    async with Interpreter.open(settings, keep_kernels=True) as service:
+        session = await service.session(user_id="1")
+        await session.execute("x = 1")
+        await until(lambda: service._pool.ready == 1)
+        spare, own = service._pool._spares[0].kernel.hosted.pid, session.hosted
+        assert own is not None
+    assert not psutil.pid_exists(spare)
+    assert psutil.pid_exists(own.pid)
+    async with Interpreter.open(settings) as service:
+        assert service.reattached == 1
 
 
 async def test_newcomers_who_came_together_find_spares_the_next_time(
