@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-
 #: Less than a test may take, whose own limit an event loop may swallow.
 _HANGS_S = 100.0
 
