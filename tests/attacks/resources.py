@@ -37,7 +37,7 @@ def owned_slots(arena: Arena) -> set[str]:
     """Those of sessions, with a kernel or without, and of kernels that wait for a user."""
     host: Any = arena.service._host
     kernels = {fork.slot for fork in host._forks.values()}
-    return kernels | {s._slot for s in arena.service._sessions.values() if s._slot is not None}
+    return kernels | {s.slot for s in arena.service._sessions.values() if s.slot is not None}
 
 
 def used_bytes(top: Path) -> int:

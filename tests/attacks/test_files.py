@@ -206,7 +206,7 @@ async def test_working_directory_of_another_user_is_out_of_reach(
         assert wrote.status == "ok", wrote.text
         pid = wrote.text.split()[-1]
         host_pid = arena.pid_of(victim)
-        slot = victim._slot
+        slot = victim.slot
         assert slot is not None
         host_work = arena.data_dir / "sessions" / slot / "work"
         assert (host_work / f"private-{words}.txt").read_text() == words
@@ -316,7 +316,7 @@ async def test_links_in_the_working_directory_lead_the_service_nowhere(
 ) -> None:
     secret_file = tmp_path / "operator.env"
     secret_file.write_text(f"TOKEN={SECRET}\n")
-    slot = arena.bystander._slot
+    slot = arena.bystander.slot
     other = arena.data_dir / "sessions" / str(slot) / "work"
     await arena.bystander.execute("open('mine.txt', 'w').write('words of the bystander');")
     result = await arena.attack(

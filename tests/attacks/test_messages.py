@@ -448,7 +448,7 @@ accept()
 async def test_sockets_replaced_by_links_to_anothers_lead_to_nobody(
     arena: Arena, attacker: Session
 ) -> None:
-    run = arena.data_dir / "sessions" / str(arena.bystander._slot) / "run"
+    run = arena.data_dir / "sessions" / str(arena.bystander.slot) / "run"
     code = (
         WIRE + f"run = {str(run)!r}\n"
         "for number in range(1, 6):\n"

@@ -233,7 +233,7 @@ async def test_no_socket_of_the_host_or_of_others_can_be_reached(
     arena: Arena, attacker: Session, listening: tuple[str, str, list[socket.socket]]
 ) -> None:
     path, name, sockets = listening
-    run = arena.data_dir / "sessions" / str(arena.bystander._slot) / "run"
+    run = arena.data_dir / "sessions" / str(arena.bystander.slot) / "run"
     kernel_sockets = sorted(str(file) for file in run.iterdir())
     assert kernel_sockets
     result = await arena.attack(

@@ -11,15 +11,15 @@ from tests.attacks.hostile import SCAN_MEMORY, halves
 
 
 def _needles(arena: Arena, planted_secret: str) -> dict[str, tuple[bytes, bytes]]:
-    """What to look for, by what it is. Only tests may reach into a session like this."""
-    kernel = arena.bystander._kernel
-    assert kernel is not None
+    """What to look for, by what it is."""
+    hosted = arena.bystander.hosted
+    assert hosted is not None
     needles = {
         "planted secret": planted_secret,
         "name of the planted secret": SECRET_NAME,
-        "key of another kernel": str(kernel.hosted.connection["key"]),
-        "sandbox of another kernel": kernel.hosted.slot,
-        "id of another kernel": kernel.hosted.kernel_id,
+        "key of another kernel": str(hosted.connection["key"]),
+        "sandbox of another kernel": hosted.slot,
+        "id of another kernel": hosted.kernel_id,
         "id of another user": f"user_id={arena.bystander.user_id}",
         "data directory": str(arena.data_dir / "user_files"),
     }
@@ -42,8 +42,8 @@ async def test_no_secret_and_no_key_of_another_is_in_a_kernels_memory(
         assert any("password" in name for name in needles)
     # Proves that the scan finds what is there: the attacker's own key.
     await attacker.execute("1")
-    assert attacker._kernel is not None
-    own = halves(str(attacker._kernel.hosted.connection["key"]))
+    assert attacker.hosted is not None
+    own = halves(str(attacker.hosted.connection["key"]))
     result = await arena.attack(
         attacker, SCAN_MEMORY + f"print(scan_memory({ {**needles, 'own key': own}!r}))"
     )
@@ -59,8 +59,8 @@ async def test_kernels_made_later_know_no_earlier_key(arena: Arena) -> None:
         for name, session in (("first", first), ("second", second)):
             await session.execute("1")
             await session.restart()  # twice as many forks
-            assert session._kernel is not None
-            keys[name] = halves(str(session._kernel.hosted.connection["key"]))
+            assert session.hosted is not None
+            keys[name] = halves(str(session.hosted.connection["key"]))
         result = await arena.attack(second, SCAN_MEMORY + f"print(scan_memory({keys!r})[0])")
         assert result.text == "['second']\n"
         result = await arena.attack(first, SCAN_MEMORY + f"print(scan_memory({keys!r})[0])")

@@ -85,11 +85,11 @@ async def test_description_is_made_at_the_upload_if_there_is_a_kernel(
     await session.execute("1")
     file_id = await save(service, session, "cities.csv", CSV)
     for _ in range(200):
-        if file_id in session._descriptions:
+        if (describing := session._descriptions.get(file_id)) is not None:
             break
         await asyncio.sleep(0.05)
-    told = await session._descriptions[file_id]
-    assert "2 rows" in told
+    assert describing is not None
+    assert "2 rows" in await describing
 
 
 async def test_hostile_kernel_can_say_nothing_but_bounded_text(

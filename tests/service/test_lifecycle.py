@@ -128,7 +128,7 @@ async def test_start_whose_caller_gives_up_leaves_the_slot_usable(
 ) -> None:
     await session.execute("open('kept.txt', 'w').write('kept');")
     host = service._host
-    kernel = session._kernel
+    kernel = session._life.kernel
     assert kernel is not None
     slot = kernel.hosted.slot
     await host.kill(kernel.hosted.kernel_id)

@@ -154,7 +154,7 @@ async def test_warmed_up_kernel_shows_no_trace_of_it(served: Interpreter, pool: 
 
 async def test_warming_up_leaves_random_numbers_and_names_alone(session: Session) -> None:
     await session.execute("import random\nrandom.seed(7); np.random.seed(7)\n6 * 7")
-    kernel = session._kernel
+    kernel = session._life.kernel
     assert kernel is not None
     await kernel.warm_up(timeout_s=30)
     drawn = await session.execute("print(random.random(), np.random.random(), _, In[1:-1], Out)")

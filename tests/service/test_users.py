@@ -108,7 +108,7 @@ async def test_deleted_user_is_as_new(service: Interpreter, user_id: str) -> Non
     stored = await service.files.save(user_id=user_id, filename="a.txt", source=b"mine")
     others = await service.files.save(user_id=f"{user_id}x", filename="a.txt", source=b"other's")
     await service.records.put("conversation", f"1-{user_id}", {}, owner=user_id)
-    slot = service.settings.data_dir / "sessions" / str(session._slot)
+    slot = service.settings.data_dir / "sessions" / str(session.slot)
     assert slot.exists()
 
     await service.delete_user(user_id)
