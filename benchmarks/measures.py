@@ -20,7 +20,7 @@ from benchmarks.stock import StockPool, stock_kernel, stock_pid
 from interpreter import Interpreter, Settings
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.hosts.processes import resources_of_tree
-from interpreter.kernel import connection_info
+from interpreter.kernel_client import connection_info
 from interpreter.limits import Limits
 
 _numbers = itertools.count()

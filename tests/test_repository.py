@@ -96,7 +96,7 @@ PUBLIC_NAMES = (
 # What may be imported by whom; everything not named here may be imported by all.
 CONFINED = {
     "jupyter_client": {
-        *("interpreter.kernel", "interpreter.hosts.provisioner"),
+        *("interpreter.kernel_client", "interpreter.hosts.provisioner"),
         "kernel_startup.messages",  # the other end, within kernels
     },
     "beanie": {"interpreter.documents", "interpreter.database", "interpreter.files"},

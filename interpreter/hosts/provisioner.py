@@ -29,7 +29,7 @@ from traitlets import Float, Int, Unicode
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.hosts.base import HostedKernel, KernelExit
 from interpreter.hosts.local import LocalKernelHost
-from interpreter.kernel import connection_info
+from interpreter.kernel_client import connection_info
 from interpreter.limits import Limits
 from interpreter.settings import Settings
 

@@ -20,7 +20,7 @@ from interpreter.hosts.base import HostedKernel, KernelExit
 from interpreter.hosts.cgroup import open_control_groups
 from interpreter.hosts.leftovers import end_leftovers
 from interpreter.hosts.local import LocalKernelHost
-from interpreter.kernel import connection_info
+from interpreter.kernel_client import connection_info
 from interpreter.limits import Limits
 from tests.interpreter.outliving_host import open_host
 from tests.service.waiting import until
