@@ -10,7 +10,8 @@ if [ -z "$PYTHON" ] && [ -f "$venv/.cellmate" ]; then
 fi
 
 suitable() {
-    "$1" -I -S -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $2))" 2>/dev/null
+    "$1" -I -S -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $2)
+        or sys.version_info.releaselevel != 'final' or 't' in sys.abiflags)" 2>/dev/null
 }
 
 # Built with all that is needed, and with pip; what was chosen before, and works, has no pip.

@@ -232,7 +232,10 @@ class Cells:
         self._unchanged_ns = running.before_ns
         self._life.patience = Patience(_DATABASE_AWAY_S)
         try:
-            result = await self._run(cell, kernel, Told(), running)
+            told = Told(running.told, running.told_lost)
+            if told.sentence is not None:
+                self._life.state_gone = None  # of that kernel it tells
+            result = await self._run(cell, kernel, told, running)
         finally:
             self.activity.mark()
         return endings.with_nobody_there(result) if asked else result
@@ -317,6 +320,8 @@ class Cells:
                     code=cell.code,
                     timeout_s=cell.timeout_s,
                     note=cell.note,
+                    told=told.sentence,
+                    told_lost=told.lost,
                 )
             )
         restarts = self._life.restarts

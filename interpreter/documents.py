@@ -134,6 +134,8 @@ class _RunningCell(BaseModel):
     since: float | None = None
     before_ns: int = 0
     wanted: bool = False
+    told: str | None = None
+    told_lost: bool = False
 
 
 class SessionContent(BaseModel):

@@ -58,6 +58,8 @@ class RunningCell:
         clock: how far its deadline's clock has come.
         before_ns: when the working directory was scanned before it, by the host's clock.
         wanted: whether a later service is to give its result also if it has ended.
+        told: what its user is told, with its result, of the kernel of before.
+        told_lost: whether that says that variables are gone.
     """
 
     cell_id: str
@@ -69,6 +71,8 @@ class RunningCell:
     clock: Clock = field(default_factory=Clock)
     before_ns: int = 0
     wanted: bool = False
+    told: str | None = None
+    told_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,8 @@ class SessionState:
         last_error: the class of the last exception.
         collected_ns: when its working directory was last scanned, by the host's clock; 0 for never.
         running: cells that run, or that were given to nobody yet; in order.
+        kernel_lost: whether its kernel ended while no service ran, so that it may have run more
+            cells than are counted here. Not written.
     """
 
     user_id: str
@@ -100,6 +106,7 @@ class SessionState:
     last_error: str | None = None
     collected_ns: int = 0
     running: tuple[RunningCell, ...] = ()
+    kernel_lost: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +344,8 @@ def _document_of(state: SessionState) -> dict[str, Any]:
                 "since": cell.clock.since,
                 "before_ns": cell.before_ns,
                 "wanted": cell.wanted,
+                "told": None if cell.told is None else _storable(cell.told),
+                "told_lost": cell.told_lost,
             }
             for cell in state.running
         ],
@@ -383,6 +392,8 @@ def _state_of(document: Mapping[str, Any]) -> SessionState:
                 clock=Clock(cell.elapsed_s, cell.since),
                 before_ns=cell.before_ns,
                 wanted=cell.wanted,
+                told=cell.told,
+                told_lost=cell.told_lost,
             )
             for cell in content.running
         ),

@@ -50,15 +50,16 @@ def make_immortal() -> int:
     if not is_possible():
         return 0
     import numpy as np
+    from numpy import ctypeslib
 
-    # One view of all memory in between; only where objects begin is anything read or written.
     found = _all_objects()
     addresses = np.fromiter(found, np.int64, len(found))
-    del found
+    # One view of all memory in between; only where objects begin is anything read or written.
     first = int(addresses.min())
     words = (int(addresses.max()) - first) // 8 + 1
-    memory = np.ctypeslib.as_array((ctypes.c_uint64 * words).from_address(first))
+    memory = ctypeslib.as_array((ctypes.c_uint64 * words).from_address(first))
     memory[(addresses - first) >> 3] = _FOR_EVER
+    del found  # until here, none of them may be freed
     return len(addresses)
 
 

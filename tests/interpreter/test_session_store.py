@@ -26,6 +26,8 @@ CELL = RunningCell(
     clock=Clock(1.5, 20.25),
     before_ns=1 << 60,
     wanted=True,
+    told="It was another one.",
+    told_lost=True,
 )
 STATE = SessionState(
     user_id="anna",
@@ -84,6 +86,8 @@ STORED = {
             "since": 20.25,
             "before_ns": 1 << 60,
             "wanted": True,
+            "told": "It was another one.",
+            "told_lost": True,
         }
     ],
 }

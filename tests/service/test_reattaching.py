@@ -504,6 +504,37 @@ async def test_what_a_service_had_yet_to_restore_is_restored_by_the_next(
             assert (await session.execute("x")).message is None
 
 
+async def test_what_a_cell_was_to_tell_of_the_kernel_before_is_told_by_the_next_service() -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-told-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0)
+        runs = asyncio.Event()
+
+        def tell(phase: Phase) -> None:
+            if phase.name == "running":
+                runs.set()
+
+        async with Interpreter.open(settings, keep_kernels=True) as first:
+            session = await first.session(user_id="anna")
+            await session.execute("x = 41; lost = (n for n in 'a')")
+            assert await session.cull("It was stopped.")
+            code = "import time; time.sleep(2); print(x)"
+            asking = asyncio.create_task(session.execute(code, on_phase=tell))
+            await runs.wait()
+        await asyncio.wait([asking])
+        async with Interpreter.open(settings) as second:
+            (recovered,) = second.recovered
+            result = await recovered.result
+            assert result.text.startswith("41\n")
+            assert result.message == (
+                "It was stopped. 1 variable was restored (x), 1 could not be: lost (a generator "
+                "can't be saved)."
+            )
+            assert result.state_lost
+            session = await second.session(user_id="anna")
+            assert (await session.execute("x")).message is None
+
+
 async def test_working_directory_that_is_gone_is_told_once() -> None:
     with tempfile.TemporaryDirectory(prefix="cellmate-bare-") as directory:
         Path(directory).chmod(0o711)
