@@ -118,13 +118,11 @@ class KernelLife:
         self.kernel, self.slot = kernel, state.slot
         self.cells, self._memory_bytes = state.cells, state.memory_bytes
         self.state_gone = gone or state.state_gone
-        self.saved.doubt(kernel is not None or state.kernel_lost)
         self._files.expect(shown_before=True)
 
     def restore_first(self) -> None:
         """Restore what was saved before the next cell, as in a new kernel: this one is as new."""
         self._unrestored = True
-        self.saved.doubt(False)
 
     # -- for a cell ------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class Reattaching:
             slot = state.slot if there else None  # all was stopped, or the disk is another
             if state.slot is not None and slot is None and state.cells:
                 told = " ".join(filter(None, (gone or state.state_gone, endings.DIRECTORY_GONE)))
-            state = replace(state, kernel=None, identity=None, slot=slot, kernel_lost=had_kernel)
+            state = replace(state, kernel=None, identity=None, slot=slot)
         session.take_over(replace(state, running=tuple(kept)), kernel, told)
         if replay is not None and replay.fresh and running is None:
             session.restore_first()  # the earlier service had not come to that

@@ -91,8 +91,6 @@ class SessionState:
         last_error: the class of the last exception.
         collected_ns: when its working directory was last scanned, by the host's clock; 0 for never.
         running: cells that run, or that were given to nobody yet; in order.
-        kernel_lost: whether its kernel ended while no service ran, so that it may have run more
-            cells than are counted here. Not written.
     """
 
     user_id: str
@@ -106,7 +104,6 @@ class SessionState:
     last_error: str | None = None
     collected_ns: int = 0
     running: tuple[RunningCell, ...] = ()
-    kernel_lost: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

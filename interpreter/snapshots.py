@@ -463,7 +463,6 @@ class SavedState:
         self._metrics = metrics
         self._most_bytes = most_bytes
         self._cells: int | None = None
-        self._doubted = False
         self._tried: int | None = None
         self._stale = False
         self._saved_at = time.monotonic()
@@ -533,7 +532,6 @@ class SavedState:
                 return False
             finally:
                 self._took_s = time.monotonic() - began
-            self._doubted = False
             self._cells = cells
             self._metrics.saved(kept.size_bytes)
         duration_s = round(time.monotonic() - began, 3)
@@ -584,7 +582,6 @@ class SavedState:
                     return None
                 began = time.monotonic()
                 done = await self._restore(kernel, snapshot, cells)
-            self._doubted = False
             if done.failed is None:
                 self._cells = cells
             elif not done.is_kept:
@@ -627,17 +624,13 @@ class SavedState:
             reply,
             limit_bytes=self._most_bytes,
             age_s=max(0.0, time.time() - snapshot.saved_at),
-            cells_since=max(int(self._doubted), cells - saved_cells),
+            cells_since=max(0, cells - saved_cells),
         )
-
-    def doubt(self, doubted: bool) -> None:
-        """Take it that cells have run since, if an earlier service may have run some uncounted."""
-        self._doubted = doubted
 
     async def drop(self) -> None:
         """Forget what was saved. The kernel must have ended: else it may be saving."""
         async with self._lock:
             self._cells = self._tried = None
-            self._stale = self._doubted = False
+            self._stale = False
             if self._store.may_have(self._user_id):
                 await asyncio.to_thread(self._store.delete, self._user_id)

@@ -298,19 +298,19 @@ async def test_failures_make_it_wait_longer_and_longer(
 
 
 async def test_spares_that_cannot_be_warmed_up_are_told_once(
-    service: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=2, warm_kernels_max=2)
     warnings: list[dict[str, Any]] = []
     warm_up = Kernel.warm_up
 
     async def fail(kernel: Kernel, *, timeout_s: float) -> None:
-        if kernel._host is service._host:  # it has spares of its own
+        if not (settings.data_dir / "sessions" / kernel.hosted.slot).exists():  # another service's
             return await warm_up(kernel, timeout_s=timeout_s)
         raise HostError("it is said to")
 
     monkeypatch.setattr(Kernel, "warm_up", fail)
     monkeypatch.setattr(pool_module.log, "warning", lambda _, **told: warnings.append(told))
-    settings = Settings(data_dir=tmp_path / "data", warm_kernels=2, warm_kernels_max=2)
     async with Interpreter.open(settings) as own:
         pool = own._pool
         await until(lambda: len(pool._spares) == 2 and pool._filling is None)
