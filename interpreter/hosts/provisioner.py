@@ -6,9 +6,8 @@ A kernelspec that names the provisioner is enough:
      "metadata": {"kernel_provisioner": {"provisioner_name": "cellmate-provisioner", "config": {}}}}
 
 ``config`` may set the traits below. Kernels of one event loop share one host, which ends with the
-last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the program that started it,
-should that be killed: another can have it again, by what ``get_provisioner_info`` said. Of programs
-with one ``data_dir`` only one can have a host at a time; what others have left it leaves alone.
+last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the program that started it:
+another can have it again, by what ``get_provisioner_info`` said.
 
 Source: jupyter_client documentation, "Customizing the kernel's runtime environment".
 """
@@ -53,27 +52,11 @@ def write_kernelspec(directory: Path) -> Path:
 
 @dataclass(slots=True)
 class _SharedHost:
-    """A host, how many provisioners use it, and the slots of their kernels, by the kernels' ids."""
+    """A host, and how many provisioners use it."""
 
     host: LocalKernelHost
     stack: AsyncExitStack
     users: int = 0
-    slots: dict[str, str] = field(default_factory=dict)
-
-    async def close_slot(self, kernel_id: str) -> None:
-        """Remove the slot of a kernel that has ended."""
-        slot = self.slots.pop(kernel_id, None)
-        if slot is not None:
-            await self.host.close_slot(slot)
-
-    async def close(self) -> None:
-        """End what is this program's own; others may come back for their kernels."""
-        for kernel_id in list(self.slots):
-            await self.host.kill(kernel_id)
-            await self.close_slot(kernel_id)
-        if self.host.has_strays():
-            self.host.detach()
-        await self.stack.aclose()
 
 
 @dataclass(slots=True)
@@ -119,13 +102,12 @@ class CellmateProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start a kernel; ``cmd`` means nothing here. KernelManager calls it, also at a restart."""
         assert self._shared is not None, "pre_launch comes first"
-        self._have(self._shared, await self._shared.host.start(None))
+        self._have(self._shared.host, await self._shared.host.start(None))
         return self.connection_info
 
-    def _have(self, shared: _SharedHost, kernel: HostedKernel) -> None:
+    def _have(self, host: LocalKernelHost, kernel: HostedKernel) -> None:
         self._kernel = kernel
-        shared.slots[kernel.kernel_id] = kernel.slot
-        self._exit = asyncio.create_task(shared.host.wait(kernel.kernel_id))
+        self._exit = asyncio.create_task(host.wait(kernel.kernel_id))
         self.connection_info = connection_info(kernel)
 
     async def get_provisioner_info(self) -> dict[str, Any]:
@@ -145,7 +127,7 @@ class CellmateProvisioner(KernelProvisionerBase):
             self._shared = await self._share_host()
         kernel = await self._shared.host.adopt(provisioner_info.get("cellmate") or {})
         if kernel is not None:
-            self._have(self._shared, kernel)
+            self._have(self._shared.host, kernel)
 
     async def poll(self) -> int | None:
         """None while the kernel lives, else its exit status."""
@@ -159,7 +141,7 @@ class CellmateProvisioner(KernelProvisionerBase):
         if self._exit is None or self._kernel is None or self._shared is None:
             return 0
         status = _exit_status(await asyncio.shield(self._exit))
-        await self._shared.close_slot(self._kernel.kernel_id)
+        await self._shared.host.close_slot(self._kernel.slot)
         self._kernel = None
         return status
 
@@ -225,7 +207,7 @@ class CellmateProvisioner(KernelProvisionerBase):
             if shared.users == 0:
                 key = next(key for key, value in shared_hosts.hosts.items() if value is shared)
                 del shared_hosts.hosts[key]
-                await shared.close()
+                await shared.stack.aclose()
         if not shared_hosts.hosts:
             self._loops.pop(loop, None)
 
