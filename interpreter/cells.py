@@ -32,11 +32,12 @@ from interpreter.execution import (
 )
 from interpreter.files import FileStore
 from interpreter.hosts.base import KernelHost, WorkingDirectory
+from interpreter.kept_notebook import KeptNotebook
 from interpreter.kernel import CellEnd, Kernel, NobodyThere, SentCell
 from interpreter.kernel_life import KernelLife
 from interpreter.logs import get_logger
 from interpreter.metrics import Metrics
-from interpreter.notebook import CellRecord, NotebookLog
+from interpreter.notebook import CellRecord
 from interpreter.outputs import CellError, Output, OutputCollector
 from interpreter.packages import PackageRequest, Packages
 from interpreter.patience import Patience
@@ -96,6 +97,7 @@ class Cells:
         metrics: Metrics,
         life: KernelLife,
         record: SessionRecord,
+        notebook: KeptNotebook,
         tasks: Tasks,
     ) -> None:
         """Begin with none.
@@ -109,6 +111,7 @@ class Cells:
             metrics: the service's.
             life: of the session's kernel.
             record: what a later service is to know of the session.
+            notebook: takes what has run.
             tasks: the session's.
         """
         self.activity = Activity()
@@ -116,7 +119,7 @@ class Cells:
         self.preparing = False
         self.discarded = False
         self.last_error: str | None = None
-        self.notebook = NotebookLog()
+        self.notebook = notebook
         self._user_id = user_id
         self._settings = settings
         self._host = host
@@ -169,13 +172,14 @@ class Cells:
         if self._executing and kernel is not None and not kernel.busy and not self.preparing:
             await asyncio.wait(set(self._executing), timeout=_LEAVE_S)
         self._life.closed = self._left = True
+        await self.notebook.written(within_s=_LEAVE_S)
 
     # -- cells that an earlier service has sent ----------------------------------------------------
 
     def take_over(self, state: SessionState) -> None:
         """See ``Session.take_over``."""
         self.last_error, self.activity = state.last_error, Activity(state.last_active)
-        self.notebook = NotebookLog(cells_left_out=state.cells)
+        self.notebook.take_over(state.cells)
         self._unchanged_ns = state.collected_ns
 
     def recover(self, running: RunningCell) -> "asyncio.Task[Execution]":
@@ -388,7 +392,7 @@ class Cells:
         )
         self.last_error = _last_error(execution.outputs) or self.last_error
         self._metrics.cell_ended(execution)
-        self.notebook.add(CellRecord(cell.code, end.count, execution.outputs))
+        self.notebook.add(CellRecord(cell.code, end.count, execution.outputs, cell_id=cell.cell_id))
         log.info(
             "cell ended",
             user_id=self._user_id,

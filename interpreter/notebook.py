@@ -17,6 +17,8 @@ _PRELOADED = {
     "np": "import numpy as np",
     "plt": "import matplotlib.pyplot as plt",
 }
+#: How much of a session is kept: so many cells, and all code and outputs together.
+MOST_CELLS, MOST_BYTES = 500, 64 * 2**20
 _FILE_NAMES = re.compile(r"\b(FILES|load_file)\b")
 _SETUP_TAG = "cellmate-setup"
 _LEFT_OUT_TAG = "cellmate-outputs-left-out"
@@ -45,12 +47,14 @@ class CellRecord:
         execution_count: The number in `In[n]`, None if the kernel never gave it one.
         outputs: In the order of their arrival.
         outputs_left_out: True if it had outputs that the notebook has no room for.
+        cell_id: Names it; empty if nobody asks.
     """
 
     code: str
     execution_count: int | None
     outputs: tuple[Output, ...] = ()
     outputs_left_out: bool = False
+    cell_id: str = ""
 
 
 def build_notebook(
@@ -119,7 +123,11 @@ class NotebookLog:
     """
 
     def __init__(
-        self, *, max_cells: int = 500, max_bytes: int = 64 * 2**20, cells_left_out: int = 0
+        self,
+        *,
+        max_cells: int = MOST_CELLS,
+        max_bytes: int = MOST_BYTES,
+        cells_left_out: int = 0,
     ) -> None:
         self._max_cells = max_cells
         self._max_bytes = max_bytes
@@ -131,8 +139,11 @@ class NotebookLog:
     def add(self, record: CellRecord) -> None:
         """Add the cell that was just executed.
 
-        Its updates of displays that earlier cells showed replace those, as in any notebook.
+        Its updates of displays that earlier cells showed replace those, as in any notebook. The
+        last cell once more is not added: after a restart a kernel tells again what it did.
         """
+        if record.cell_id and self._records and self._records[-1].cell_id == record.cell_id:
+            return
         outputs = map(_without_csv, filter(self._is_new, record.outputs))
         record = replace(record, outputs=tuple(outputs))
         self._records.append(record)
@@ -300,6 +311,11 @@ def _value(mime: str, value: Any) -> Any:
         # Kernels send base64 with or without line breaks; a notebook has it in one line.
         return "".join(value.split())
     return value
+
+
+def record_bytes(record: CellRecord) -> int:
+    """What a cell counts, in bytes: its code and its outputs."""
+    return text_bytes(record.code) + _outputs_bytes(record.outputs)
 
 
 def _outputs_bytes(outputs: Iterable[Output]) -> int:

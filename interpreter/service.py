@@ -17,7 +17,7 @@ from interpreter.admin.server import AdminServer, end_this_program
 from interpreter.belongings import Belongings
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
-from interpreter.errors import InterpreterError, NoCapacity, SessionClosed
+from interpreter.errors import InterpreterError, NoCapacity, SessionClosed, StorageFailed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.hosts.cgroup import machine_memory_bytes
@@ -27,6 +27,7 @@ from interpreter.inspection import KernelInfo
 from interpreter.limits import Limits, SessionLimits
 from interpreter.logs import get_logger
 from interpreter.metrics import Metrics, Standing
+from interpreter.notebook_store import NotebookStore
 from interpreter.packages import Packages
 from interpreter.pool import WarmPool
 from interpreter.reattaching import Reattached, Reattaching, Recovered
@@ -92,6 +93,7 @@ class Interpreter:
         intake: Intake,
         packages: Packages,
         snapshots: SnapshotStore,
+        notebooks: NotebookStore,
         store: SessionStore,
     ) -> None:
         """Use :meth:`open`."""
@@ -104,6 +106,7 @@ class Interpreter:
         self._intake = intake
         self._packages = packages
         self._snapshots = snapshots
+        self._notebooks = notebooks
         self._store = store
         self._belongings = Belongings(files, packages if settings.install_packages else None)
         self._sessions: dict[str, Session] = {}
@@ -169,6 +172,8 @@ class Interpreter:
             store = await stack.enter_async_context(SessionStore.open(settings, database=database))
             snapshots = SnapshotStore(settings.data_dir / "snapshots")
             await asyncio.to_thread(snapshots.open)
+            notebooks = NotebookStore(settings.data_dir / "notebooks")
+            await asyncio.to_thread(notebooks.open)
             service = cls(
                 settings,
                 files=files,
@@ -177,6 +182,7 @@ class Interpreter:
                 intake=Intake(),
                 packages=packages,
                 snapshots=snapshots,
+                notebooks=notebooks,
                 store=store,
             )
             await service._reattach()
@@ -270,6 +276,7 @@ class Interpreter:
             metrics=self.metrics,
             pool=self._pool,
             snapshots=self._snapshots,
+            notebooks=self._notebooks,
             store=self._store,
             make_room=self._make_room,
             on_close=self._forget,
@@ -324,6 +331,7 @@ class Interpreter:
             self._store.drop(user_id)  # there may be a record that no session was made of
             files = await self.files.delete_all(user_id=user_id)
             await asyncio.to_thread(self._snapshots.delete, user_id)
+            await self._delete_notebook(user_id)
             await self._store.written(user_id)
             await self._packages.forget(user_id)
             self._belongings.forget(user_id)
@@ -337,6 +345,12 @@ class Interpreter:
         log.info(
             "user deleted", user_id=user_id, files=files, records=records, duration_s=duration_s
         )
+
+    async def _delete_notebook(self, user_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._notebooks.delete, user_id)
+        except OSError as error:
+            raise StorageFailed.from_os_error("of the notebook", error) from error
 
     def kernels(self) -> tuple[KernelInfo, ...]:
         """Every live kernel, the longest running first.
@@ -484,6 +498,7 @@ class Interpreter:
             cell_timeout_s=self.settings.cell_timeout_s,
         )
         self._reattached = await reattaching.run()
+        await asyncio.to_thread(self._notebooks.keep_only, frozenset(self._sessions))
 
     def _has_others(self, user_id: str) -> bool:
         """Whether there are sessions of others."""

@@ -18,10 +18,12 @@ from interpreter.execution import Execution, OnInput, OnOutput, OnPhase, telling
 from interpreter.files import FileEvent, FileStore, StoredFile
 from interpreter.hosts.base import HostedKernel, KernelHost, Resources
 from interpreter.inspection import Completion, KernelInfo, Variable
+from interpreter.kept_notebook import KeptNotebook
 from interpreter.kernel import Kernel
 from interpreter.kernel_life import KernelLife
 from interpreter.limits import SessionLimits
 from interpreter.metrics import Metrics
+from interpreter.notebook_store import NotebookStore
 from interpreter.packages import Installation, PackageRequest, Packages
 from interpreter.pool import WarmPool
 from interpreter.replay import Replay
@@ -58,6 +60,7 @@ class Session:
         metrics: Metrics,
         pool: WarmPool,
         snapshots: SnapshotStore,
+        notebooks: NotebookStore,
         store: SessionStore | None,
         make_room: Callable[["Session"], Coroutine[Any, Any, None]],
         on_close: Callable[["Session"], None],
@@ -113,6 +116,7 @@ class Session:
             metrics=metrics,
             life=self._life,
             record=self._record,
+            notebook=KeptNotebook(user_id, store=notebooks, tasks=self._tasks),
             tasks=self._tasks,
         )
         self._drawing = Drawing(
@@ -205,6 +209,8 @@ class Session:
 
     async def close(self) -> None:
         """End the kernel and remove the working directory. Stored files stay."""
+        if not self._life.closed:  # before there can be another session of the user's
+            await self._cells.notebook.delete()
         if await self._life.close():
             self._on_close(self)
 
@@ -329,8 +335,8 @@ class Session:
         return Completion.from_reply(reply, cursor)
 
     async def export_notebook(self) -> NotebookNode:
-        """The session so far as a Jupyter notebook, with outputs."""
-        return self._cells.notebook.build()
+        """The session so far as a Jupyter notebook, with outputs, whatever was restarted since."""
+        return await self._cells.notebook.build()
 
     def resource_history(self) -> tuple[ResourceSample, ...]:
         """What its kernels used in the last half hour, the oldest sample first."""

@@ -16,7 +16,8 @@ _TEXT = """\
 **What is kept of you here**
 - Your files: {files}.
 - Our conversations: {conversations} after your last question.
-- Your kernel with its variables: while you use it, and {idle} after{saved}.
+- Your kernel with its variables: while you use it, and {idle} after; {saved}the notebook \
+of what you ran for 2 days more.
 - Packages you installed, and which model you chose: until you delete all of it below.
 - The code of your last answers, and in which servers you asked: 7 days.
 
@@ -79,5 +80,5 @@ def privacy_text(bot: Bot) -> str:
         files="until you delete them" if hours == -1 else f"for {span_text(hours * 3600)}",
         conversations=span_text(bot.settings.conversation_hours * 3600),
         idle="as long as the bot runs" if idle_s == -1 else f"for {span_text(idle_s)}",
-        saved="; a saved copy of the variables for 2 days more" if settings.snapshot_bytes else "",
+        saved="a saved copy of the variables and " if settings.snapshot_bytes else "",
     )
