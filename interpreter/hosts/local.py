@@ -49,7 +49,7 @@ from interpreter.hosts.server import SERVER_PREFIX, ForkServer
 from interpreter.hosts.servers import ForkServers
 from interpreter.hosts.short_path import ShortPath
 from interpreter.hosts.startup import kept_startup
-from interpreter.hosts.strays import end_strays
+from interpreter.hosts.strays import end_strays, strays_in
 from interpreter.hosts.users import UserIds
 from interpreter.hosts.watch import Notes, Watched, Watcher
 from interpreter.kernel_env import ensure_kernel_environment
@@ -470,7 +470,7 @@ class LocalKernelHost:
 
     async def settle(self, keep: Collection[str]) -> None:
         """See :meth:`KernelHost.settle`."""
-        living = {*self._forks, *self._adopting, *self._starting}
+        living = self._own_kernels()
         await end_strays(self._control, but=living)
         if self._groups is not None:
             await asyncio.to_thread(self._groups.sweep, living)
@@ -481,6 +481,13 @@ class LocalKernelHost:
                     await asyncio.to_thread(slots.remove_shared_memory, owner)
                 await self.close_slot(path.name)
         await self._servers.settle()
+
+    def has_strays(self) -> bool:
+        """Whether an earlier service has left kernels that were not adopted, dead or alive."""
+        return bool(strays_in(self._control, but=self._own_kernels()))
+
+    def _own_kernels(self) -> set[str]:
+        return {*self._forks, *self._adopting, *self._starting}
 
     def detach(self) -> None:
         """See :meth:`KernelHost.detach`."""

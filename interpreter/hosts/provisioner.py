@@ -6,8 +6,9 @@ A kernelspec that names the provisioner is enough:
      "metadata": {"kernel_provisioner": {"provisioner_name": "cellmate-provisioner", "config": {}}}}
 
 ``config`` may set the traits below. Kernels of one event loop share one host, which ends with the
-last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the program that started it:
-another can have it again, by what ``get_provisioner_info`` said.
+last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the program that started it,
+should that be killed: another can have it again, by what ``get_provisioner_info`` said. Of programs
+with one ``data_dir`` only one can have a host at a time; what others have left it leaves alone.
 
 Source: jupyter_client documentation, "Customizing the kernel's runtime environment".
 """
@@ -52,11 +53,27 @@ def write_kernelspec(directory: Path) -> Path:
 
 @dataclass(slots=True)
 class _SharedHost:
-    """A host, and how many provisioners use it."""
+    """A host, how many provisioners use it, and the slots of their kernels, by the kernels' ids."""
 
     host: LocalKernelHost
     stack: AsyncExitStack
     users: int = 0
+    slots: dict[str, str] = field(default_factory=dict)
+
+    async def close_slot(self, kernel_id: str) -> None:
+        """Remove the slot of a kernel that has ended."""
+        slot = self.slots.pop(kernel_id, None)
+        if slot is not None:
+            await self.host.close_slot(slot)
+
+    async def close(self) -> None:
+        """End what is this program's own; others may come back for their kernels."""
+        for kernel_id in list(self.slots):
+            await self.host.kill(kernel_id)
+            await self.close_slot(kernel_id)
+        if self.host.has_strays():
+            self.host.detach()
+        await self.stack.aclose()
 
 
 @dataclass(slots=True)
@@ -102,12 +119,13 @@ class CellmateProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start a kernel; ``cmd`` means nothing here. KernelManager calls it, also at a restart."""
         assert self._shared is not None, "pre_launch comes first"
-        self._have(self._shared.host, await self._shared.host.start(None))
+        self._have(self._shared, await self._shared.host.start(None))
         return self.connection_info
 
-    def _have(self, host: LocalKernelHost, kernel: HostedKernel) -> None:
+    def _have(self, shared: _SharedHost, kernel: HostedKernel) -> None:
         self._kernel = kernel
-        self._exit = asyncio.create_task(host.wait(kernel.kernel_id))
+        shared.slots[kernel.kernel_id] = kernel.slot
+        self._exit = asyncio.create_task(shared.host.wait(kernel.kernel_id))
         self.connection_info = connection_info(kernel)
 
     async def get_provisioner_info(self) -> dict[str, Any]:
@@ -127,7 +145,7 @@ class CellmateProvisioner(KernelProvisionerBase):
             self._shared = await self._share_host()
         kernel = await self._shared.host.adopt(provisioner_info.get("cellmate") or {})
         if kernel is not None:
-            self._have(self._shared.host, kernel)
+            self._have(self._shared, kernel)
 
     async def poll(self) -> int | None:
         """None while the kernel lives, else its exit status."""
@@ -141,7 +159,7 @@ class CellmateProvisioner(KernelProvisionerBase):
         if self._exit is None or self._kernel is None or self._shared is None:
             return 0
         status = _exit_status(await asyncio.shield(self._exit))
-        await self._shared.host.close_slot(self._kernel.slot)
+        await self._shared.close_slot(self._kernel.kernel_id)
         self._kernel = None
         return status
 
@@ -207,7 +225,7 @@ class CellmateProvisioner(KernelProvisionerBase):
             if shared.users == 0:
                 key = next(key for key, value in shared_hosts.hosts.items() if value is shared)
                 del shared_hosts.hosts[key]
-                await shared.stack.aclose()
+                await shared.close()
         if not shared_hosts.hosts:
             self._loops.pop(loop, None)
 

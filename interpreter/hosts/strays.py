@@ -15,6 +15,16 @@ _KERNEL = re.compile(r"[0-9a-f]{16}")
 _END_S, _KILLED_S = 10.0, 5.0
 
 
+def strays_in(directory: ControlDirectory, *, but: Collection[str] = ()) -> list[str]:
+    """The ids of the kernels that listen in the control directory; some may have ended.
+
+    Args:
+        directory: where their inits listen.
+        but: the ids of those that somebody has.
+    """
+    return [name for name in directory.sockets() if _KERNEL.fullmatch(name) and name not in but]
+
+
 async def end_strays(directory: ControlDirectory, *, but: Collection[str] = ()) -> list[str]:
     """End all kernels that listen in the control directory.
 
@@ -25,7 +35,7 @@ async def end_strays(directory: ControlDirectory, *, but: Collection[str] = ()) 
     Returns:
         The ids of those that were there.
     """
-    names = [name for name in directory.sockets() if _KERNEL.fullmatch(name) and name not in but]
+    names = strays_in(directory, but=but)
     ended = await asyncio.gather(*(_end(directory, name) for name in names))
     found = [name for name, was_there in zip(names, ended, strict=True) if was_there]
     if found:

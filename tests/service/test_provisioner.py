@@ -2,14 +2,22 @@
 
 import asyncio
 import json
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
-from interpreter.hosts.provisioner import CellmateProvisioner, write_kernelspec
+from interpreter.hosts.provisioner import write_kernelspec
+from tests.service.provisioner_program import provisioner_in
+from tests.service.waiting import until
 
 
 async def _run(manager: AsyncKernelManager, code: str) -> str:
@@ -58,30 +66,28 @@ async def test_stock_manager_starts_interrupts_restarts_and_shuts_down(tmp_path:
     assert not await manager.is_alive()
 
 
+@asynccontextmanager
+async def _program(directory: Path) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
+    """A Jupyter tool in a process of its own, and the provisioner info of its kernel."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.service.provisioner_program", str(directory)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    try:
+        yield process, json.loads(await process.stdout.readline())
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 async def test_another_program_has_a_kernel_again_by_its_provisioner_info(tmp_path: Path) -> None:
-    write_kernelspec(tmp_path)
-    specs = KernelSpecManager(kernel_dirs=[str(tmp_path)], ensure_native_kernel=False)
-    spec = specs.get_kernel_spec("cellmate")
-    config = spec.metadata["kernel_provisioner"]["config"]
-    config.update({"data_dir": str(tmp_path / "data"), "orphan_s": 60.0})
-
-    def provisioner() -> CellmateProvisioner:
-        manager = AsyncKernelManager(kernel_name="cellmate", kernel_spec_manager=specs)
-        made = KernelProvisionerFactory.instance().create_provisioner_instance(
-            "a-kernel", spec, manager
-        )
-        assert isinstance(made, CellmateProvisioner)
-        return made
-
-    first = provisioner()
-    await first.pre_launch()
-    await first.launch_kernel([])
-    info = json.loads(json.dumps(await first.get_provisioner_info()))
-    assert first._shared is not None
-    first._shared.host.detach()  # as if this program ended here
-    await first.cleanup()
-
-    second = provisioner()
+    async with _program(tmp_path) as (_, info):
+        pass  # it is killed
+    second = provisioner_in(tmp_path)
     await second.load_provisioner_info(info)
     assert await second.poll() is None
     client = AsyncKernelClient()
@@ -94,3 +100,29 @@ async def test_another_program_has_a_kernel_again_by_its_provisioner_info(tmp_pa
     await second.load_provisioner_info(info)
     assert not second.has_process, "a kernel that has ended was had again"
     await second.cleanup()
+    _assert_nothing_is_left(tmp_path)
+
+
+async def test_program_that_leaves_ends_its_own_kernels_and_no_others(tmp_path: Path) -> None:
+    async with _program(tmp_path) as (_, others):
+        pass  # it is killed
+    async with _program(tmp_path) as (process, own):
+        assert await process.communicate(b"\n") == (b"", None)
+        assert process.returncode == 0
+    assert psutil.pid_exists(others["cellmate"]["kernel_pid"])
+    await until(lambda: not psutil.pid_exists(own["cellmate"]["kernel_pid"]))
+    assert os.listdir(tmp_path / "data" / "sessions") == [others["cellmate"]["slot"]]
+
+    third = provisioner_in(tmp_path)
+    await third.load_provisioner_info(others)
+    assert await third.poll() is None
+    await third.cleanup()
+    await until(lambda: not psutil.pid_exists(others["cellmate"]["kernel_pid"]))
+    _assert_nothing_is_left(tmp_path)
+
+
+def _assert_nothing_is_left(directory: Path) -> None:
+    data_dir = directory / "data"
+    assert [*os.listdir(data_dir / "control"), *os.listdir(data_dir / "sessions")] == []
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if str(data_dir) in " ".join(command)]
