@@ -218,7 +218,7 @@ class Kernel:
             sent: the cell, if an earlier service has sent it: then it only is seen to its end. The
                 kernel must be one that was attached.
         """
-        message = self._execute_request(code, on_input, on_install)
+        message = self._execute_request(code, timeout_s, on_input, on_install)
         run = CellRun(
             self._client,
             message["header"]["msg_id"] if sent is None else sent.message_id,
@@ -258,7 +258,11 @@ class Kernel:
         return run.end(self.exit, timed_out=timed_out)
 
     def _execute_request(
-        self, code: str, on_input: OnInput | None, on_install: OnInstall | None
+        self,
+        code: str,
+        timeout_s: float,
+        on_input: OnInput | None,
+        on_install: OnInstall | None,
     ) -> dict[str, Any]:
         message = self._client.message(
             "execute_request",
@@ -273,6 +277,8 @@ class Kernel:
         )
         # Kernels ask for packages where they know that somebody answers.
         message["metadata"]["packages"] = on_install is not None
+        # For a later service, should this one end before it has written the cell down.
+        message["metadata"]["limit"] = [float(timeout_s), time.monotonic()]
         return message
 
     async def _hear_last_words(self) -> None:
@@ -458,9 +464,17 @@ class Kernel:
 
     async def _ask_for_replay(self) -> None:
         await self._iopub_ready.wait()  # from here on, nothing that it sends is lost
+        shell_answer = self._spawn(self._await_shell())
         request = partial(self._request_reply, timeout_s=None, control=True)
+        try:
+            with suppress(KernelStartFailed):
+                await self._recall.ask(request, shell_answer)
+        finally:
+            shell_answer.cancel()
+
+    async def _await_shell(self) -> None:
         with suppress(KernelStartFailed):
-            await self._recall.ask(request)
+            await self._request("kernel_info_request", {}, timeout_s=None)
 
     async def _resume(self, run: CellRun, clock: Clock) -> None:
         """Take in what a cell did while no service was there, and have its clock go on."""
@@ -503,7 +517,12 @@ class Kernel:
     # -- messages --------------------------------------------------------------------------------
 
     async def _request(
-        self, kind: str, content: Mapping[str, Any], *, timeout_s: float, control: bool = False
+        self,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        timeout_s: float | None,
+        control: bool = False,
     ) -> Message:
         message = self._client.message(kind, content)
         return await self._request_reply(message, timeout_s=timeout_s, control=control)

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from interpreter import endings
@@ -243,7 +243,7 @@ def sort_cells(
         going = next((cell for cell in own if cell.message_id == replay.cell), None)
         if going is None and last and order_of(last.message_id) > order_of(replay.cell):
             going = last  # the kernel has yet to begin with it
-        if going is None and replay.cell and replay.reply is None:
+        if going is None and replay.runs:
             going = _unknown_cell(replay, timeout_s, collected_ns)
     # Others were handed on before a next one was sent, but for those that were wanted even then.
     lost = [cell for cell in cells if cell.wanted and cell is not going]
@@ -251,13 +251,21 @@ def sort_cells(
 
 
 def _unknown_cell(replay: Replay, timeout_s: float, collected_ns: int) -> RunningCell:
-    """A cell that was killed with its service before it was written down."""
+    """A cell whose service was killed before it was written down.
+
+    Its kernel says what its deadline is and when it was sent; but code in that could say anything,
+    so it has the usual time at most. While it waits for an answer, its clock stands.
+    """
+    now = time.monotonic()
+    limit_s = min(timeout_s, timeout_s if replay.timeout_s is None else replay.timeout_s)
+    sent_at = now if replay.sent_at is None else min(max(replay.sent_at, now - limit_s), now)
     return RunningCell(
         cell_id=secrets.token_hex(8),
         message_id=replay.cell,
         code=replay.code() or "",
-        timeout_s=timeout_s,
-        clock=Clock(0.0, time.monotonic()),
+        timeout_s=limit_s,
+        started_at=datetime.now(UTC) - timedelta(seconds=now - sent_at),
+        clock=Clock(0.0, sent_at) if replay.question is None else Clock(),
         before_ns=collected_ns,
     )
 

@@ -34,6 +34,9 @@ class Replay:
         over_at: when it was over, in seconds of the machine's monotonic clock; None if that is not
             known.
         left_out: how much is missing: of ``stdout`` and ``stderr``, bytes; of ``others``, messages.
+        timeout_s: the cell's deadline, in seconds; None if it doesn't say.
+        sent_at: when the cell was sent, in seconds of the machine's monotonic clock; None if it
+            doesn't say.
         fresh: whether it has run no cell, and nothing has been restored in it or saved of it.
     """
 
@@ -43,12 +46,16 @@ class Replay:
     reply: str | None = None
     over_at: float | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    timeout_s: float | None = None
+    sent_at: float | None = None
     fresh: bool = False
 
     @classmethod
     def from_reply(cls, content: Mapping[str, Any], buffers: Sequence[bytes]) -> "Replay":
         """Take in a kernel's ``replay_reply``; what is nonsense counts as missing."""
         cell, reply, over_at = content.get("cell"), content.get("reply"), content.get("over_at")
+        limit = content.get("limit")
+        timeout_s, sent_at = limit if isinstance(limit, list) and len(limit) == 2 else (None, None)
         told = content.get("left_out")
         left_out = told if isinstance(told, dict) else {}
         messages = _unpacked(buffers[0]) if buffers else []
@@ -58,10 +65,17 @@ class Replay:
             messages=messages,
             question=questions[0] if questions else None,
             reply=reply if reply in ("ok", "error") else None,
-            over_at=over_at if type(over_at) is float and math.isfinite(over_at) else None,
+            over_at=_time(over_at),
             left_out={name: _amount(left_out.get(name)) for name in ("stdout", "stderr", "others")},
+            timeout_s=_time(timeout_s),
+            sent_at=_time(sent_at),
             fresh=content.get("fresh") is True,
         )
+
+    @property
+    def runs(self) -> bool:
+        """Whether the cell is running, as the kernel says."""
+        return bool(self.cell) and self.reply is None
 
     def code(self) -> str | None:
         """The cell, as the kernel says it; None if it doesn't say."""
@@ -74,6 +88,10 @@ class Replay:
                 code = content.get("code") if isinstance(content, dict) else None
                 return code if isinstance(code, str) else None
         return None
+
+
+def _time(value: object) -> float | None:
+    return value if type(value) is float and math.isfinite(value) else None
 
 
 def _amount(number: object) -> int:

@@ -91,6 +91,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
         """Handle a cell from here on; an interrupt now is one of this cell."""
         self._is_fresh = False
         self._interrupts.expect_cell()
+        ident = self._return_address(ident, parent)
         self._tidying.put_off()
         try:
             with self.installer.cell(ident, parent), self.replay.cell(parent):
@@ -99,6 +100,17 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             self._cells += 1
             self._interrupts.ignore()
             self._tidying.plan()
+
+    def _return_address(self, ident: list[bytes], parent: Any) -> list[bytes]:
+        """Where answers to a service's cell go: to the connection that has its session's name.
+
+        A cell that had to wait may have come over one that is gone, and whose name another has now.
+        """
+        own = [parent["header"]["session"].encode()]
+        if ident == own or "limit" not in parent["metadata"]:
+            return ident
+        self.set_parent(own, parent, channel="shell")  # where its questions go
+        return own
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **options: Any) -> Any:
         """Run a cell, then send what is kept of its output."""

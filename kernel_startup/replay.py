@@ -51,6 +51,7 @@ class _Cell:
 
     message_id: str
     mark: bytes
+    limit: Any = None
     messages: list[_Message] = field(default_factory=list)
     updates: dict[bytes, _Message] = field(default_factory=dict)
     size: int = 0
@@ -80,7 +81,8 @@ class Replay:
     def cell(self, request: Mapping[str, Any]) -> Iterator[None]:
         """Keep what is sent for a cell from here on, and forget the cell before it."""
         message_id = str(request["header"]["msg_id"])[:200]
-        self._cell = cell = _Cell(message_id, message_id.encode())
+        limit = request.get("metadata", {}).get("limit")  # as its sender understands it
+        self._cell = cell = _Cell(message_id, message_id.encode(), limit)
         try:
             yield
         finally:
@@ -125,6 +127,7 @@ class Replay:
                 "cell": cell.message_id,
                 "reply": cell.reply if cell.over_at is not None else "",
                 "over_at": cell.over_at,
+                "limit": cell.limit,
                 "left_out": dict(cell.left_out),
             }
             return said, messages, question

@@ -45,7 +45,7 @@ class Cell:
         return Told.from_reply(said, [packed(messages), packed([question] if question else [])])
 
 
-REQUEST = {"header": {"msg_id": "id_7_1"}}
+REQUEST = {"header": {"msg_id": "id_7_1"}, "metadata": {"limit": [9.5, 1234.5]}}
 
 
 def _contents(told: Told) -> list[dict[str, Any]]:
@@ -66,6 +66,7 @@ def test_messages_of_the_cell_come_back_in_order_and_no_others() -> None:
     assert [content.get("text") for content in _contents(told)] == [None, "one", None]
     assert told.reply == "ok"
     assert told.over_at is not None and told.over_at <= time.monotonic()
+    assert (told.timeout_s, told.sent_at) == (9.5, 1234.5)
     assert told.code() == "print(1)"
     with cell.replay.cell({"header": {"msg_id": "id_7_2"}}):
         assert (cell.told().cell, cell.told().messages) == ("id_7_2", [])
@@ -151,6 +152,14 @@ def test_nonsense_is_no_message(piece: bytes) -> None:
     assert (told.cell, told.reply, told.over_at) == ("", None, None)
     assert (told.messages, told.question, told.code()) == ([], None, None)
     assert not any(told.left_out.values())
+
+
+@pytest.mark.parametrize(
+    "limit", [None, 9.0, "9", [], [9.0], ["9", True], [float("inf"), float("nan")], [1, 2], {}]
+)
+def test_nonsense_is_no_limit(limit: object) -> None:
+    told = Told.from_reply({"cell": "id_7_1", "limit": limit}, [])
+    assert (told.timeout_s, told.sent_at) == (None, None)
 
 
 def test_no_more_messages_are_taken_than_an_honest_kernel_keeps() -> None:
