@@ -19,7 +19,7 @@ from interpreter.artifacts import (
     unchanged_since,
 )
 from interpreter.delivery import Delivery
-from interpreter.errors import DatabaseUnavailable, QueueFull, SessionClosed
+from interpreter.errors import QueueFull, SessionClosed
 from interpreter.execution import (
     Durations,
     Execution,
@@ -80,7 +80,6 @@ class Cells:
     Attributes:
         activity: when the user was last at work.
         pending: how many cells run or wait.
-        preparing: whether one is at its turn, and its kernel isn't ready yet.
         discarded: whether nothing is handed out any more of what they make.
         last_error: the class of the last exception; None if there was none.
         notebook: what has run so far.
@@ -116,7 +115,6 @@ class Cells:
         """
         self.activity = Activity()
         self.pending = 0
-        self.preparing = False
         self.discarded = False
         self.last_error: str | None = None
         self.notebook = notebook
@@ -130,12 +128,17 @@ class Cells:
         self._record = record
         self._tasks = tasks
         self._left = False
-        self._stop_early = False
+        self._stop: asyncio.Future[None] | None = None
         self._delivery: Delivery | None = None
         self._working = WorkingDirectory({}, complete=True)
         self._unchanged_ns: int | None = None
         self._executing: set[asyncio.Task[Execution]] = set()
         self._lock = asyncio.Lock()
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a cell is at its turn, and its kernel isn't ready yet."""
+        return self._stop is not None
 
     async def run(self, cell: Cell) -> Execution:
         """Run a cell at its turn; see ``Session.execute``."""
@@ -159,8 +162,9 @@ class Cells:
     async def interrupt(self) -> bool:
         """See ``Session.interrupt``."""
         self._life.patience.end()
-        if self.preparing:
-            self._stop_early = True
+        if self._stop is not None:
+            if not self._stop.done():
+                self._stop.set_result(None)
             return True
         kernel = self._life.kernel
         return kernel is not None and await kernel.interrupt()
@@ -257,23 +261,36 @@ class Cells:
                     refused = self._refused(cell.code, certain, time.monotonic() - cell.queued_at)
                     self._metrics.cell_ended(refused)
                     return refused
-                self.preparing, self._stop_early = True, False
                 self._life.patience = Patience(_DATABASE_AWAY_S)
-                try:
-                    kernel, told = await self._life.ready(cell.tell)
-                except DatabaseUnavailable:
-                    if not self._stop_early:
-                        raise
-                    return self._never_begun(cell, Told())
-                finally:
-                    self.preparing = False
-                if self._stop_early:
-                    return self._never_begun(cell, told)
-                result = await self._run(cell, kernel, told)
+                kernel = await self._ready_kernel(cell)
+                if kernel is None:
+                    return self._never_begun(cell)
+                result = await self._run(cell, kernel, self._life.take_told())
                 return _with_remarks(result, [remark.sentence for remark in remarks])
         finally:
             self.pending -= 1
             self.activity.mark()
+
+    async def _ready_kernel(self, cell: Cell) -> Kernel | None:
+        """The live kernel; None if the cell is interrupted before there is one.
+
+        What has begun by then, such as restoring what was saved, goes on for the next cell, which
+        is told what came of it.
+        """
+        stop = self._stop = asyncio.get_running_loop().create_future()
+
+        def tell(phase: Phase) -> None:
+            if not stop.done():
+                cell.tell(phase)
+
+        starting = self._tasks.spawn(self._life.live_kernel(tell))
+        # It may fail with nobody there to be told: the next cell tries again.
+        starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stop = None
+        return None if stop.done() else starting.result()
 
     def _review(self, code: str, *, can_ask: bool) -> tuple[Remark, ...]:
         """What is said of a cell before it runs. In the loop: long cells are left unread."""
@@ -455,12 +472,11 @@ class Cells:
             has_saved=has_saved,
         )
 
-    def _never_begun(self, cell: Cell, told: Told) -> Execution:
+    def _never_begun(self, cell: Cell) -> Execution:
         return Execution(
             status="interrupted",
             code=cell.code,
-            state_lost=told.lost,
-            message=" ".join(filter(None, (told.sentence, endings.NEVER_BEGUN))),
+            message=endings.NEVER_BEGUN,
             durations=Durations(queue_s=time.monotonic() - cell.queued_at),
         )
 

@@ -126,12 +126,11 @@ class KernelLife:
 
     # -- for a cell ------------------------------------------------------------------------------
 
-    async def ready(self, tell: OnPhase) -> tuple[Kernel, Told]:
-        """The live kernel, and what is to be told of an earlier one."""
-        kernel = await self.live_kernel(tell)
+    def take_told(self) -> Told:
+        """What is to be told of an earlier kernel, with the cell that now begins; only once."""
         told = Told.of(self.state_gone, self._restoration)
         self.state_gone = self._restoration = None
-        return kernel, told
+        return told
 
     async def live_kernel(self, tell: OnPhase = _NOBODY) -> Kernel:
         """The live kernel, or a new one with what was saved of the last."""

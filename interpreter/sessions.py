@@ -191,7 +191,8 @@ class Session:
     async def interrupt(self) -> bool:
         """Interrupt the running cell, as Ctrl-C does; the variables stay.
 
-        One that has run and waits for the database, to hand out its files, waits no longer.
+        One that has run and waits for the database, to hand out its files, waits no longer. Nor
+        does one that waits for its kernel, or for what is restored there: that goes on meanwhile.
 
         Returns:
             Whether a cell was running.

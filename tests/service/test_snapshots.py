@@ -119,6 +119,35 @@ async def test_after_a_death_the_last_saved_state_is_there(session: Session) -> 
     assert result.message.startswith("The kernel ended itself (exit status 4). 1 variable")
 
 
+@pytest.mark.parametrize("by", ["interrupt", "cancelling"])
+async def test_cell_need_not_wait_for_what_is_restored(
+    service: Interpreter, session: Session, by: str
+) -> None:
+    load = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)"
+    await session.execute(
+        f"class Slow:\n    def __reduce__(self): return exec, ({load!r},)\nslow = Slow(); x = 1"
+    )
+    await session.cull(STOPPED)
+    slot = service.settings.data_dir / "sessions" / str(session.slot)
+    first = asyncio.create_task(session.execute("x = 2"))
+    await until((slot / "packages" / ".snapshot").exists)
+    if by == "interrupt":
+        assert await session.interrupt()
+        result = await first
+        assert (result.status, result.state_lost) == ("interrupted", False)
+        assert result.message == "The cell was interrupted before it began."
+    else:
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+    assert not session.busy
+    (slot / "work" / "go").touch()
+    found, result = await _state(session, "x")
+    assert (found, result.state_lost) == ("1", False)
+    assert result.message == f"{STOPPED} 3 variables were restored (Slow, slow, x)."
+    assert (await session.execute("1")).message is None
+
+
 @pytest.mark.parametrize(
     ("does", "told"),
     [
