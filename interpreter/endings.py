@@ -126,16 +126,24 @@ def with_nobody_there(execution: Execution) -> Execution:
     return replace(execution, status="interrupted", message=message)
 
 
-def lost_result(code: str, how: str | None) -> Execution:
+def lost_result(
+    code: str, how: str | None, *, has_saved: bool = False, has_files: bool = True
+) -> Execution:
     """The result of a cell that ran when an earlier service ended, and of which nothing is left.
 
     Args:
         code: the cell.
         how: how its kernel ended, in a sentence; None if it lives.
+        has_saved: whether a new kernel gets variables that were saved.
+        has_files: whether the working directory is there.
     """
     if how is None:
         return Execution(status="died", code=code, message=RESULT_LOST)
-    return Execution(status="died", code=code, state_lost=True, message=f"{how} {_GONE}")
+    gone = _GONE_IN_PART if has_saved else _GONE
+    if not has_files:
+        variables = _GONE_IN_PART if has_saved else "The variables are gone."
+        gone = f"{variables} {DIRECTORY_GONE}"
+    return Execution(status="died", code=code, state_lost=True, message=f"{how} {gone}")
 
 
 def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:

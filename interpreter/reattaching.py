@@ -180,8 +180,10 @@ class Reattaching:
             session.restore_first()  # the earlier service had not come to that
         if is_slow:
             session.hear_later(partial(self._found_later, state), timeout_s=self._cell_timeout_s)
+        has_saved = gone is not None and await session.has_saved()
+        has_files = state.slot is not None
         for cell in lost:
-            result = endings.lost_result(cell.code, gone)
+            result = endings.lost_result(cell.code, gone, has_saved=has_saved, has_files=has_files)
             self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)))
         if running is not None:
             self._recovered(state.user_id, running, session.recover(running))

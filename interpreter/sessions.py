@@ -545,6 +545,10 @@ class Session:
             self._saved.outdate()
         return await self._life.save(time_s=time_s)
 
+    async def has_saved(self) -> bool:
+        """Whether a new kernel would get variables that were saved."""
+        return await self._saved.is_there()
+
     @property
     def save_took_s(self) -> float:
         """How long it took the last time to save the variables, in seconds; 0 for never yet."""

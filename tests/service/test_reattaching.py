@@ -535,6 +535,51 @@ async def test_what_a_cell_was_to_tell_of_the_kernel_before_is_told_by_the_next_
             assert (await session.execute("x")).message is None
 
 
+@pytest.mark.parametrize("bare", [False, True], ids=["directory stays", "directory is gone"])
+async def test_cell_lost_with_its_kernel_says_what_comes_back_and_what_is_gone(bare: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-gone-") as directory:
+        Path(directory).chmod(0o711)
+        settings = {
+            "data_dir": f"{directory}/data",
+            "warm_kernels": 0,
+            "snapshot_interval_s": 0.1,
+            "orphan_s": 0,
+        }
+        data_dir = Path(directory) / "data"
+        async with Earlier.running(settings) as earlier:
+            await earlier.run("anna", "x = 41; 0")
+            await until((data_dir / "snapshots" / "anna" / "snapshot.json").exists)
+            (init,) = family_of(data_dir).inits
+            await earlier.begin("anna", "import time; time.sleep(60)")
+            await asyncio.sleep(0.3)  # until it is written down
+            database = database_of(data_dir)
+            earlier.process.kill()
+            await earlier.process.wait()
+            assert database is not None
+            kill(database)
+            kill(init)
+        if bare:
+            for slot in (data_dir / "sessions").iterdir():
+                shutil.rmtree(slot)
+        async with Interpreter.open(Settings(**settings)) as later:
+            (lost,) = (await _results(later))[1].values()
+            assert (lost.status, lost.state_lost, lost.message) == (
+                "died",
+                True,
+                "The kernel ended while the service was not running. The variables are gone, "
+                "except for those that were saved before: they come back with the next cell."
+                + (
+                    " The working directory is gone, with the files in it; what was uploaded or "
+                    "handed out is still there."
+                    if bare
+                    else ""
+                ),
+            )
+            session = await later.session(user_id="anna")
+            result = await session.execute("print(x)")
+            assert result.text.startswith("41\n")
+
+
 async def test_working_directory_that_is_gone_is_told_once() -> None:
     with tempfile.TemporaryDirectory(prefix="cellmate-bare-") as directory:
         Path(directory).chmod(0o711)
