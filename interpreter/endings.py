@@ -41,9 +41,9 @@ DIRECTORY_GONE = (
 )
 _GONE = "The variables are gone; the files are still there."
 _GONE_IN_PART = (
-    "The variables are gone, except for those that were saved before: they come back with the next "
-    "cell."
+    "The variables are gone; what was saved of them is restored with the next cell, if possible."
 )
+_FILES_THERE = "The files are still there."
 
 
 def status_of(end: CellEnd) -> Status:
@@ -86,15 +86,16 @@ def sentence_about(
             "kernel was replaced by a new one"
         )
         if has_saved:
-            return f"{how}. {_GONE_IN_PART}"
+            return f"{how}. {_GONE_IN_PART} {_FILES_THERE}"
         return f"{how}: the variables are gone, the files are still there."
     if end.exit is not None:
         how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
-        gone = _GONE_IN_PART if has_saved else _GONE
+        gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
         if end.exit.cause in _DISK_CAUSES:
             gone = (
-                f"{_GONE_IN_PART} The files it wrote last are gone; earlier ones are still there."
+                f"{_GONE_IN_PART} The files that the cell wrote last are gone; earlier ones are "
+                "still there."
                 if has_saved
                 else "The variables and the files it wrote last are gone; earlier files are still "
                 "there."
@@ -107,7 +108,7 @@ def sentence_about(
         if has_saved:
             return (
                 "The connection to the kernel broke, so it was replaced by a new one, and some of "
-                f"the cell's output may be missing. {_GONE_IN_PART}"
+                f"the cell's output may be missing. {_GONE_IN_PART} {_FILES_THERE}"
             )
         return (
             "The connection to the kernel broke, so it was replaced by a new one: the variables "
@@ -139,7 +140,7 @@ def lost_result(
     """
     if how is None:
         return Execution(status="died", code=code, message=RESULT_LOST)
-    gone = _GONE_IN_PART if has_saved else _GONE
+    gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
     if not has_files:
         variables = _GONE_IN_PART if has_saved else "The variables are gone."
         gone = f"{variables} {DIRECTORY_GONE}"

@@ -361,9 +361,9 @@ class Restoration:
         as_of = f" as {they_were} {_ago(self.age_s)}" if self._is_old else ""
         since = "; what was done since is lost" if self.cells_since else ""
         if self.count == 0 and self.lost_count == 0:
-            return "It had no variables." if not since else GONE
+            return "There were no variables." if not since else GONE
         if self.count == 0:
-            return f"None of its variables could be restored: {self._lost()}."
+            return f"None of the variables of before could be restored: {self._lost()}."
         names = ", ".join(self.names[:_NAMED]) + (", ..." if self.count > _NAMED else "")
         said = f"{_variables(self.count)} restored{as_of} ({names})"
         lost = f", {self.lost_count:,} could not be: {self._lost()}" if self.lost_count else ""

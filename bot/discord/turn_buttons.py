@@ -165,7 +165,7 @@ async def notebook_message(bot: Bot, user_id: str, attachment_bytes: int) -> Out
     if len(content) > most_file_bytes(attachment_bytes):
         raise Refusal(
             f"The notebook has {size_text(len(content))}, more than a file can have here. "
-            "/kernel restart begins a new one."
+            "**Show code** below an answer has what was run."
         )
     return OutgoingMessage(
         "Your session as a Jupyter notebook:",

@@ -21,7 +21,10 @@ from interpreter import CellError, DisplayData, ExecuteResult, Execution, Stored
 _MAX_MESSAGES = 6
 _MAX_NAMED = 10
 _MAX_ERROR_CHARS = 60
-_REPLACED = "The kernel had to be replaced: variables are gone, your files are still there."
+_REPLACED = (
+    "The kernel had to be replaced: variables that were not restored are gone, your files are "
+    "still there."
+)
 _BARE_REPR = re.compile(r"\s*<[^<>\n]*>\s*")
 _PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g)\Z", re.IGNORECASE)
 

@@ -145,7 +145,9 @@ def test_the_message_comes_last_and_a_lost_state_is_never_silent() -> None:
     told = Execution(status="timeout", code="", artifacts=(plot,), message="Stopped.")
     assert parts(told) == (FilePart(plot), TextPart("Stopped.", "note"))
     (untold,) = parts(Execution(status="died", code="", state_lost=True))
-    assert isinstance(untold, TextPart) and "variables are gone" in untold.text
+    assert (
+        isinstance(untold, TextPart) and "variables that were not restored are gone" in untold.text
+    )
 
 
 def test_skipped_files_are_named_where_the_message_doesn_t() -> None:

@@ -193,10 +193,10 @@ SENTENCES = {
     ),
     "none": (
         Restoration(lost=(_lost("f", "holds", "file"),), lost_count=1),
-        "None of its variables could be restored: f (it holds an open file, which can't be saved).",
+        "None of the variables of before could be restored: f (it holds an open file, which can't be saved).",
         True,
     ),
-    "nothing": (Restoration(), "It had no variables.", False),
+    "nothing": (Restoration(), "There were no variables.", False),
     "old": (
         Restoration(("a",), 1, age_s=250, cells_since=1),
         "1 variable was restored as it was 4 minutes ago (a); what was done since is lost.",
@@ -254,7 +254,7 @@ def test_what_a_kernel_says_is_cleaned() -> None:
 
 @pytest.mark.parametrize("reply", [{}, {"restored": {}, "lost": "x"}, {"lost": [[[], [], [], []]]}])
 def test_nonsense_restores_nothing(reply: dict[str, object]) -> None:
-    assert _told(**reply).sentence() == "It had no variables."
+    assert _told(**reply).sentence() == "There were no variables."
 
 
 def test_names_and_lists_are_bounded() -> None:

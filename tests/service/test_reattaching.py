@@ -566,13 +566,13 @@ async def test_cell_lost_with_its_kernel_says_what_comes_back_and_what_is_gone(b
             assert (lost.status, lost.state_lost, lost.message) == (
                 "died",
                 True,
-                "The kernel ended while the service was not running. The variables are gone, "
-                "except for those that were saved before: they come back with the next cell."
+                "The kernel ended while the service was not running. The variables are gone; what "
+                "was saved of them is restored with the next cell, if possible."
                 + (
                     " The working directory is gone, with the files in it; what was uploaded or "
                     "handed out is still there."
                     if bare
-                    else ""
+                    else " The files are still there."
                 ),
             )
             session = await later.session(user_id="anna")

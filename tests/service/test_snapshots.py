@@ -106,8 +106,8 @@ async def test_after_a_death_the_last_saved_state_is_there(session: Session) -> 
     died = await session.execute("import os; os._exit(3)")
     assert (died.status, died.state_lost) == ("died", True)
     assert died.message == (
-        "The kernel ended itself (exit status 3). The variables are gone, except for those that "
-        "were saved before: they come back with the next cell."
+        "The kernel ended itself (exit status 3). The variables are gone; what was saved of them "
+        "is restored with the next cell, if possible. The files are still there."
     )
     found, result = await _state(session, "x")
     assert (found, result.state_lost) == ("1", True)

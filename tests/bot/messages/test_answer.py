@@ -347,7 +347,8 @@ async def test_notes_are_small_print_below(shelf: Shelf) -> None:
         "```",
         "-# Stopped after 10 rounds.",
         "-# Installed seaborn, @\u200beveryone.",
-        "-# The kernel had to be replaced: variables are gone, your files are still there.",
+        "-# The kernel had to be replaced: variables that were not restored are gone, your files "
+        "are still there.",
         "-# **a\\_b.bin** was left out: it is larger than 50 MB.",
     ]
 
