@@ -174,7 +174,10 @@ def _notes(execution: Execution) -> Iterator[str]:
         yield execution.message
         return
     if execution.state_lost:
-        yield "The kernel had to be replaced: variables that were not restored are gone, your files are still there."
+        yield (
+            "The kernel had to be replaced: variables that were not restored are gone, your files "
+            "are still there."
+        )
     for skipped in execution.skipped:
         yield f"{skipped.name} was not kept: {skipped.reason}"
 

@@ -193,7 +193,8 @@ SENTENCES = {
     ),
     "none": (
         Restoration(lost=(_lost("f", "holds", "file"),), lost_count=1),
-        "None of the variables of before could be restored: f (it holds an open file, which can't be saved).",
+        "None of the variables of before could be restored: f (it holds an open file, which can't "
+        "be saved).",
         True,
     ),
     "nothing": (Restoration(), "There were no variables.", False),
