@@ -164,6 +164,7 @@ async def newcomers(bench: Bench) -> list[Result]:
         bench.service(spares=0) as forking,
         StockPool(size=1) as pool,
     ):
+        await _stock_newcomer(f"{_OUR_IMPORTS}\n{cell}")  # all is compiled, and has been read once
         for number in range(bench.rounds):
             await pool.refill()
             first, again = await _newcomer(service, path, f"new{number}", spare=True)

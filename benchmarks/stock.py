@@ -1,5 +1,6 @@
 """The peer: a stock ``AsyncKernelManager`` with ipykernel, used as its documentation says."""
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -32,7 +33,10 @@ async def stock_kernel(
 ) -> AsyncGenerator[tuple[StockManager, AsyncKernelClient]]:
     """A started kernel and a client that is ready, within ``ready_s`` seconds."""
     manager = StockManager()
-    await manager.start_kernel(stderr=subprocess.DEVNULL)  # it warns of its own default
+    # Its packages are to be compiled, as they are where it is used: ours always are.
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    # It warns of its own default.
+    await manager.start_kernel(stderr=subprocess.DEVNULL, env=environ)
     client = manager.client()
     client.start_channels()
     try:
