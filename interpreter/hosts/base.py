@@ -41,7 +41,8 @@ class KernelExit:
         cause: ``exited`` by itself, killed by a ``signal``, ``stopped`` by the service, or ended at
             a limit: its ``memory``, the ``room`` or the number of ``files`` on the disk, its
             number of ``processes``; or because the ``machine`` had no memory, or the ``disk`` no
-            room left for anybody.
+            room left for anybody. ``room`` and ``files`` also where it ended otherwise, but has
+            left more than the next kernel in its slot may have: what it wrote last goes.
         code: the exit status when it exited by itself.
         signal: the signal's number when a signal ended it.
     """

@@ -75,6 +75,10 @@ _MOST_FILES = 65_536
 #: A layer that was asked for is shown to a kernel within this time, if ever.
 _SHOWN_SOON_S = 60.0
 _GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
+#: How kernels end whose files are too much, or may be: then what they wrote last goes.
+_FULL: Collection[ExitCause] = ("room", "files", "disk")
+#: How long it may take to measure what a kernel has left: 50,000 files take a third of a second.
+_MEASURE_S = 5.0
 
 
 class _ServerGone(KernelStartFailed):
@@ -816,7 +820,9 @@ class LocalKernelHost:
             async with asyncio.timeout(_KILL_S):
                 await fork.init.ended()
         cause = self._cause(fork, status)
-        if cause.cause in ("room", "files", "disk"):
+        if cause.cause not in _FULL and (broken := await self._limit_broken(fork)) is not None:
+            cause = replace(cause, cause=broken)
+        if cause.cause in _FULL:
             self._trims[fork.slot] = self._spawn(self._trim(fork))
         if fork.owner is not None:
             await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
@@ -831,6 +837,27 @@ class LocalKernelHost:
         self._servers.release()
         if fork.group is not None:
             await _remove_group(fork.group)
+
+    async def _limit_broken(self, fork: _Fork) -> ExitCause | None:
+        """Which limit that has ended is above with the files it leaves to the next kernel, if any.
+
+        The watcher comes by four times a second only, and would end that one in place of this.
+        """
+        try:
+            async with asyncio.timeout(_MEASURE_S):
+                use = await asyncio.to_thread(
+                    slots.measure,
+                    self._path(fork.slot),
+                    most_files=fork.limits.disk_files,
+                    tops=slots.KEPT,
+                )
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or "timeout"
+            log.warning("what a kernel left was not measured", slot=fork.slot, reason=reason)
+            return None
+        if use.room_bytes > fork.limits.disk_bytes:
+            return "room"
+        return None if use.complete else "files"
 
     async def _trim(self, fork: _Fork) -> None:
         """Remove what a kernel wrote too much, so that the next one can work; that one waits."""

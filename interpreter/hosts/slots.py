@@ -38,6 +38,8 @@ _BLOCK_BYTES = 512  # the unit of st_blocks
 _SHARED_MEMORY = "/dev/shm"
 _RENEWED = ("home", "run", "tmp")
 _MEASURED = ("work", "home", "run", "tmp")
+#: What a kernel in a slot leaves to the next one.
+KEPT = ("work",)
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -339,14 +341,19 @@ class DiskUse:
     complete: bool
 
 
-def measure(slot: Path, *, most_files: int) -> DiskUse:
+def measure(slot: Path, *, most_files: int, tops: Sequence[str] = _MEASURED) -> DiskUse:
     """Add up what a kernel has written, but not further than ``most_files`` files.
 
     As many sockets as each kernel has by itself don't count.
+
+    Args:
+        slot: the kernel's.
+        most_files: how many files and directories there may be.
+        tops: the directories to look into.
     """
     room = files = sockets = 0
     linked: set[int] = set()
-    for entry in _walk(slot):
+    for entry in _walk(slot, tops):
         if entry is None:
             return DiskUse(room, files, complete=False)
         status = entry.status
@@ -396,7 +403,7 @@ def trim(slot: Path, *, since_ns: int, most_bytes: int, most_files: int) -> None
 
     The kernel's processes must have ended. Its home is made anew with the next one anyway.
     """
-    for entry in _walk(slot, ("work",)):
+    for entry in _walk(slot, KEPT):
         if entry is None:
             break
         if entry.status.st_ctime_ns >= since_ns and not stat.S_ISDIR(entry.status.st_mode):

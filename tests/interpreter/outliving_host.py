@@ -18,7 +18,11 @@ from interpreter.settings import Settings
 
 
 def open_host(
-    data_dir: Path, *, sandbox: str = "namespaces", **options: Any
+    data_dir: Path,
+    *,
+    sandbox: str = "namespaces",
+    limits: Limits | None = None,
+    **options: Any,
 ) -> AbstractAsyncContextManager[LocalKernelHost]:
     """A host for a test, with an environment that its kernels can read."""
     base = Path(sys.base_prefix)
@@ -30,7 +34,7 @@ def open_host(
             "kernel_python": Path("/usr/bin/python3"),
         }
     return LocalKernelHost.open(
-        data_dir=data_dir, sandbox=sandbox, limits=Limits(), **places, **options
+        data_dir=data_dir, sandbox=sandbox, limits=limits or Limits(), **places, **options
     )
 
 

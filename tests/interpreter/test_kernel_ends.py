@@ -1,0 +1,113 @@
+"""What a kernel leaves behind when it ends before the watcher has come by."""
+
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from interpreter.hosts import slots
+from interpreter.hosts.base import HostedKernel, KernelExit
+from interpreter.hosts.local import LocalKernelHost
+from interpreter.limits import Limits
+from tests.interpreter.outliving_host import open_host
+
+_MIB = 1 << 20
+_LIMITS = Limits(disk_bytes=8 * _MIB, disk_files=100)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def host() -> AsyncIterator[LocalKernelHost]:
+    """A host whose watcher looks once, before there are kernels, and then not for an hour."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ends-") as temporary,
+        pytest.MonkeyPatch.context() as p,
+    ):
+        os.chmod(temporary, 0o711)
+        data_dir = Path(temporary) / "data"  # that kernels can pass through
+        data_dir.mkdir(mode=0o711)
+        p.setattr("interpreter.hosts.watch._INTERVAL_S", 3600.0)
+        async with open_host(data_dir, limits=_LIMITS) as opened:
+            yield opened
+
+
+def _go_deep(work: Path) -> None:
+    """Make directories below each other, more than can be measured."""
+    top = os.open(work, os.O_DIRECTORY)
+    for _ in range(slots.MEASURED_DEPTH + 1):
+        os.mkdir("d", dir_fd=top)
+        below = os.open("d", os.O_DIRECTORY, dir_fd=top)
+        os.close(top)
+        top = below
+    os.close(top)
+
+
+def _make_many(work: Path) -> None:
+    for number in range(_LIMITS.disk_files + 1):
+        (work / f"new{number}").touch()
+
+
+def _write_much(work: Path) -> None:
+    with open(work / "new", "wb") as file:
+        file.write(os.urandom(_LIMITS.disk_bytes + _MIB))
+        os.fsync(file.fileno())
+
+
+async def _stop(host: LocalKernelHost, kernel: HostedKernel) -> None:
+    await host.kill(kernel.kernel_id)
+
+
+async def _crash(host: LocalKernelHost, kernel: HostedKernel) -> None:
+    os.kill(kernel.pid, signal.SIGSEGV)
+
+
+def _use(path: Path) -> slots.DiskUse:
+    return slots.measure(path, most_files=_LIMITS.disk_files)
+
+
+@pytest.mark.parametrize("end", [_stop, _crash])
+@pytest.mark.parametrize(
+    ("leave", "cause", "kept"),
+    [
+        (_write_much, "room", ["kept"]),
+        (_make_many, "files", ["kept"]),
+        (_go_deep, "files", []),  # nothing less helps
+    ],
+)
+async def test_what_is_too_much_is_not_left_to_the_next_kernel(
+    host: LocalKernelHost,
+    end: Callable[[LocalKernelHost, HostedKernel], Awaitable[None]],
+    leave: Callable[[Path], None],
+    cause: str,
+    kept: list[str],
+) -> None:
+    slot = host._path(await host.open_slot())
+    (slot / "work" / "kept").touch()
+    kernel = await host.start(slot.name)
+    leave(slot / "work")
+    await end(host, kernel)
+    assert (await host.wait(kernel.kernel_id)).cause == cause
+    await host.start(slot.name)
+    assert os.listdir(slot / "work") == kept
+    use = _use(slot)
+    assert use.complete and use.room_bytes <= _LIMITS.disk_bytes
+
+
+async def test_what_fits_is_left_and_the_end_is_told_as_it_was(host: LocalKernelHost) -> None:
+    first = await host.start(None)
+    slot = host._path(first.slot)
+    (slot / "work" / "made").touch()
+    _write_much(slot / "home")  # which goes in any case
+    await host.kill(first.kernel_id)
+    assert await host.wait(first.kernel_id) == KernelExit("stopped")
+    second = await host.start(first.slot)
+    await _crash(host, second)
+    assert await host.wait(second.kernel_id) == KernelExit("signal", signal=11)
+    await host.start(first.slot)
+    assert os.listdir(slot / "work") == ["made"]
+    assert _use(slot).room_bytes <= _LIMITS.disk_bytes
