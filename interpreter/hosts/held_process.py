@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import signal
 from contextlib import suppress
 from functools import cache
@@ -13,6 +12,9 @@ from typing import Self
 class HeldProcess:
     """A process and a descriptor of it. Made by :meth:`hold`; to be closed.
 
+    Once closed it is as good as ended: the descriptor's number may be that of another process by
+    then, and somebody may be about to signal this one all the same.
+
     Attributes:
         pid: its process id.
         started: when it started, in clock ticks since the machine did.
@@ -22,7 +24,7 @@ class HeldProcess:
         """Use :meth:`hold`."""
         self.pid = pid
         self.started = started
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
 
     @classmethod
     def hold(cls, pid: int, *, started: int | None = None) -> Self | None:
@@ -46,18 +48,15 @@ class HeldProcess:
             return None
         return cls(pid, found, descriptor)
 
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-        return not select.select([self._descriptor], [], [], 0)[0]
-
     def signal(self, signum: int) -> None:
         """Send it a signal; 0 only asks whether it lives.
 
         Raises:
-            ProcessLookupError: it has ended.
+            ProcessLookupError: it has ended, or was let go of.
             PermissionError: this process may not.
         """
+        if self._descriptor is None:
+            raise ProcessLookupError(f"process {self.pid} is not held any more")
         signal.pidfd_send_signal(self._descriptor, signum)
 
     def kill(self) -> None:
@@ -66,18 +65,23 @@ class HeldProcess:
             self.signal(signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Wait until it has ended."""
+        """Wait until it has ended; not longer if it was let go of before. Only one may wait."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            return
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
-        loop.add_reader(self._descriptor, over.set)
+        loop.add_reader(descriptor, over.set)
         try:
             await over.wait()
         finally:
-            loop.remove_reader(self._descriptor)
+            loop.remove_reader(descriptor)
 
     def close(self) -> None:
-        """Let go of it."""
-        os.close(self._descriptor)
+        """Let go of it, if that hasn't been done. Nobody may be waiting for its end any more."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def start_time(pid: int) -> int | None:

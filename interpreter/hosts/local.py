@@ -887,8 +887,14 @@ class LocalKernelHost:
         return KernelExit("exited", code=os.waitstatus_to_exitcode(status))
 
     def _end_for(self, fork: Watched, cause: ExitCause) -> None:
-        """End a kernel and all that it started, for a reason; the first one given counts."""
+        """End a kernel and all that it started, for a reason; the first one given counts.
+
+        Whoever gives it may have looked at the kernel a while ago: nothing is done to what has
+        ended.
+        """
         assert isinstance(fork, _Fork)
+        if self._forks.get(fork.kernel.kernel_id) is not fork:
+            return
         if fork.cause is None:
             fork.cause = cause
             log.info("kernel is being ended", kernel_id=fork.kernel.kernel_id, cause=cause)

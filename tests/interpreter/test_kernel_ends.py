@@ -1,5 +1,6 @@
 """What a kernel leaves behind when it ends before the watcher has come by."""
 
+import asyncio
 import os
 import signal
 import tempfile
@@ -111,3 +112,18 @@ async def test_what_fits_is_left_and_the_end_is_told_as_it_was(host: LocalKernel
     await host.start(first.slot)
     assert os.listdir(slot / "work") == ["made"]
     assert _use(slot).room_bytes <= _LIMITS.disk_bytes
+
+
+async def test_watcher_that_is_late_does_nothing_to_the_next_kernel(host: LocalKernelHost) -> None:
+    first = await host.start(None)
+    fork = host._forks[first.kernel_id]
+    await _crash(host, first)
+    await host.wait(first.kernel_id)
+    second = await host.start(first.slot)  # its descriptors get the numbers of the first one's
+    ended = asyncio.create_task(host.wait(second.kernel_id))
+    host._end_for(fork, "room")  # as after a measurement that took long
+    done, _ = await asyncio.wait({ended}, timeout=1.0)
+    assert not done and await host.signal(second.kernel_id, 0)
+    assert fork.cause is None
+    await host.kill(second.kernel_id)
+    assert await ended == KernelExit("stopped")
