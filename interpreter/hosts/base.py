@@ -1,6 +1,6 @@
 """KernelHost: the interface to a machine that runs kernels."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -224,6 +224,21 @@ class KernelHost(Protocol):
 
         Raises:
             OSError: there is none, it is no regular file, or too large.
+        """
+
+    def allow(self, kernel_id: str, extra_bytes: int, *, for_s: float) -> Callable[[], None]:
+        """Let a kernel have more room on its disk, and a file more, while it saves its variables.
+
+        When its time is over, a snapshot that nobody has taken goes. Nothing happens to a kernel
+        that has ended.
+
+        Args:
+            kernel_id: the kernel.
+            extra_bytes: how much more; of several allowances the largest counts.
+            for_s: how long, in seconds: as long as it may be saving, also if nobody waits for it.
+
+        Returns:
+            What ends it before.
         """
 
     async def give_snapshot(self, slot: str, snapshot: Path | None) -> None:

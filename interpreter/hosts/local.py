@@ -51,7 +51,7 @@ from interpreter.hosts.short_path import ShortPath
 from interpreter.hosts.startup import kept_startup
 from interpreter.hosts.strays import end_strays, strays_in
 from interpreter.hosts.users import UserIds
-from interpreter.hosts.watch import Notes, Watched, Watcher
+from interpreter.hosts.watch import Allowance, Notes, Watched, Watcher
 from interpreter.kernel_env import ensure_kernel_environment
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
@@ -105,6 +105,7 @@ class _Fork:
     owner: int | None = None
     cause: ExitCause | None = None
     attending: "asyncio.Task[None] | None" = None
+    timers: set[asyncio.TimerHandle] = field(default_factory=set)
     init_pid: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,6 +161,8 @@ class _Fork:
 
     def close(self) -> None:
         """Let go of its processes and its connection."""
+        for timer in self.timers:
+            timer.cancel()
         self.channel.close()
         self.init.close()
         if self.process is not None:
@@ -553,6 +556,31 @@ class LocalKernelHost:
         """See :meth:`KernelHost.take_snapshot`."""
         path = self._path(slot)
         return await asyncio.to_thread(slots.take_snapshot, path, target, most_bytes=most_bytes)
+
+    def allow(self, kernel_id: str, extra_bytes: int, *, for_s: float) -> Callable[[], None]:
+        """See :meth:`KernelHost.allow`."""
+        fork = self._forks.get(kernel_id)
+        if fork is None:
+            return lambda: None
+        allowance = Allowance(extra_bytes)
+        fork.watch.allow(allowance)
+
+        def end() -> None:
+            timer.cancel()
+            fork.timers.discard(timer)
+            fork.watch.allow_no_more(allowance)
+
+        async def expire() -> None:
+            try:
+                if fork.watch.allowances == [allowance]:  # else it may be the later one's
+                    await asyncio.to_thread(slots.drop_snapshot, self._path(fork.slot))
+            finally:
+                end()
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(for_s, lambda: self._chores.add(self._spawn(expire())))
+        fork.timers.add(timer)
+        return end
 
     async def give_snapshot(self, slot: str, snapshot: Path | None) -> None:
         """See :meth:`KernelHost.give_snapshot`."""

@@ -245,6 +245,16 @@ def take_snapshot(slot: Path, target: Path, *, most_bytes: int) -> int:
         os.close(home)
 
 
+def drop_snapshot(slot: Path) -> None:
+    """Remove the snapshot that a kernel has left in its home, if it has."""
+    with suppress(OSError):
+        home = os.open(slot / "home", _OPEN_DIRECTORY)
+        try:
+            os.unlink(SNAPSHOT, dir_fd=home)
+        finally:
+            os.close(home)
+
+
 def _copy(source: int, target: Path, most_bytes: int) -> int:
     status = os.fstat(source)
     if not stat.S_ISREG(status.st_mode):

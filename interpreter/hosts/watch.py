@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,17 @@ class Watched(Protocol):
         """Have it come first for the processor, or last."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowance:
+    """Room that a kernel's files may take beyond its limit for a time; and there may be one more.
+
+    Attributes:
+        bytes: how much.
+    """
+
+    bytes: int
+
+
 @dataclass(slots=True)
 class Notes:
     """What the watcher remembers of a kernel.
@@ -71,6 +82,8 @@ class Notes:
         busy_s: for how long it has been busy without a pause.
         light: whether it comes last for the processor.
         awake: whether to look at it again at once: it did something, or hasn't been measured since.
+        allowances: what its files may take beyond its limit just now; the largest counts.
+        changes: how often those have changed.
     """
 
     cpu_s: float = -1.0
@@ -80,6 +93,23 @@ class Notes:
     busy_s: float = 0.0
     light: bool = False
     awake: bool = True
+    allowances: list[Allowance] = field(default_factory=list)
+    changes: int = 0
+
+    def allow(self, allowance: Allowance) -> None:
+        """Have its files take more beyond its limit from now on."""
+        self.changes += 1
+        self.allowances.append(allowance)
+
+    def allow_no_more(self, allowance: Allowance) -> None:
+        """Take that back, if it hasn't been."""
+        if allowance in self.allowances:
+            self.changes += 1  # first: who measures in a thread asks for it last
+            self.allowances.remove(allowance)
+
+    def extra_bytes(self) -> int:
+        """What its files may take beyond its limit just now."""
+        return max((allowance.bytes for allowance in self.allowances), default=0)
 
     def look(self, now_s: float, cpu_s: float) -> bool:
         """Take in its processor time; returns whether ``light`` has changed.
@@ -206,10 +236,14 @@ class Watcher:
             )
             if broken is not None:
                 return broken
-        began_ns = time.time_ns()
-        use = slots.measure(self._sessions / kernel.slot, most_files=limits.disk_files)
-        hidden = processes.deleted_bytes(kernel.init_pid, self._device)
-        if use.room_bytes + hidden > limits.disk_bytes:
+        began_ns, changes = time.time_ns(), kernel.watch.changes
+        most_files = limits.disk_files + bool(kernel.watch.allowances)  # what it saves is one
+        use = slots.measure(self._sessions / kernel.slot, most_files=most_files)
+        room_bytes = use.room_bytes + processes.deleted_bytes(kernel.init_pid, self._device)
+        is_full = room_bytes > limits.disk_bytes + kernel.watch.extra_bytes()
+        if (is_full or not use.complete) and kernel.watch.changes != changes:
+            return None  # it may have been allowed until just now: the next round tells
+        if is_full:
             return "room"
         if kernel.owner is not None and (
             slots.shared_memory_bytes(kernel.owner) > limits.shm_bytes
@@ -217,8 +251,9 @@ class Watcher:
             return "memory"
         if not use.complete:
             return "files"
-        kernel.watch.cpu_s, kernel.watch.fitted_ns = cpu_s, began_ns
-        return None
+        if room_bytes <= limits.disk_bytes and use.files <= limits.disk_files:
+            kernel.watch.cpu_s, kernel.watch.fitted_ns = cpu_s, began_ns
+        return None  # if only let be, it is looked at until it fits, or has to
 
     async def _mind_the_machine(self) -> None:
         kernels = list(self._kernels())

@@ -15,6 +15,7 @@ from interpreter.hosts.base import HostedKernel, KernelExit
 from interpreter.hosts.local import LocalKernelHost
 from interpreter.limits import Limits
 from tests.interpreter.outliving_host import open_host
+from tests.service.waiting import until
 
 _MIB = 1 << 20
 _LIMITS = Limits(disk_bytes=8 * _MIB, disk_files=100)
@@ -127,3 +128,23 @@ async def test_watcher_that_is_late_does_nothing_to_the_next_kernel(host: LocalK
     assert fork.cause is None
     await host.kill(second.kernel_id)
     assert await ended == KernelExit("stopped")
+
+
+async def test_allowance_that_nobody_ends_is_over_in_time_with_what_was_saved(
+    host: LocalKernelHost,
+) -> None:
+    kernel = await host.start(None)
+    notes = host._forks[kernel.kernel_id].watch
+    snapshot = host._path(kernel.slot) / "home" / ".snapshot"
+    snapshot.touch()
+    later = host.allow(kernel.kernel_id, 20, for_s=600.0)
+    host.allow(kernel.kernel_id, 30, for_s=0.01)
+    assert notes.extra_bytes() == 30
+    await until(lambda: notes.extra_bytes() == 20)
+    assert snapshot.exists(), "it may be the later one's"
+    later()
+    host.allow(kernel.kernel_id, 10, for_s=0.01)
+    await until(lambda: notes.extra_bytes() == 0)
+    assert not snapshot.exists()
+    await host.kill(kernel.kernel_id)
+    host.allow(kernel.kernel_id, 10, for_s=0.01)()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interpreter.hosts import slots
-from interpreter.hosts.watch import Notes, Watcher
+from interpreter.hosts.watch import Allowance, Notes, Watcher
 from interpreter.limits import Limits
 
 _ASLEEP_AFTER = 3
@@ -124,3 +124,72 @@ async def test_without_a_total_those_that_sleep_are_looked_at_now_and_then(tmp_p
     await watched.rounds(4)
     watched.kernels[3].used_s += 0.1
     assert (await watched.rounds())[3] == 1
+
+
+class _Near:
+    """A watcher and a kernel whose files take four MiB, one more than they may."""
+
+    def __init__(self, sessions: Path) -> None:
+        self.causes: list[str] = []
+        self.kernel = _Kernel("slot", limits=Limits(disk_bytes=3 << 20))
+        slots.create(sessions / "slot", owner=None)
+        (sessions / "slot" / "home" / ".snapshot").write_bytes(os.urandom(4 << 20))
+        os.sync()
+        self.watcher = Watcher(
+            sessions,
+            counted=True,
+            kernels=lambda: [self.kernel],
+            end=lambda _, cause: self.causes.append(cause),
+            all_cpu_s=lambda: self.kernel.used_s,
+        )
+
+    async def rounds(self, count: int) -> list[str]:
+        self.causes.clear()
+        for _ in range(count):
+            await self.watcher.look_round()
+        return self.causes
+
+
+async def test_kernel_may_take_what_is_allowed_and_only_as_long(tmp_path: Path) -> None:
+    near = _Near(tmp_path)
+    notes = near.kernel.watch
+    small, large = Allowance(1 << 19), Allowance(2 << 20)
+    notes.allow(small)
+    assert await near.rounds(1) == ["room"]
+    notes.allow(large)
+    notes.allow(small)
+    assert await near.rounds(5) == []
+    assert notes.fitted_ns == 0, "it doesn't fit, it is only let be"
+    notes.allow_no_more(large)
+    notes.allow_no_more(large)
+    # It has done nothing since.
+    assert await near.rounds(1) == ["room"]
+
+
+async def test_what_was_measured_while_an_allowance_ended_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = _Near(tmp_path)
+    allowance, real = Allowance(2 << 20), slots.measure
+
+    def measure(slot: Path, *, most_files: int) -> slots.DiskUse:
+        use = real(slot, most_files=most_files)
+        near.kernel.watch.allow_no_more(allowance)
+        (tmp_path / "slot" / "home" / ".snapshot").unlink(missing_ok=True)
+        return use
+
+    near.kernel.watch.allow(allowance)
+    monkeypatch.setattr(slots, "measure", measure)
+    assert await near.rounds(2) == []
+
+
+async def test_what_is_saved_is_one_file_more(tmp_path: Path) -> None:
+    near = _Near(tmp_path)
+    near.kernel.limits = Limits(disk_files=3)
+    for number in range(3):
+        (tmp_path / "slot" / "work" / str(number)).touch()
+    allowance = Allowance(0)
+    near.kernel.watch.allow(allowance)
+    assert await near.rounds(3) == [] and near.kernel.watch.fitted_ns == 0
+    near.kernel.watch.allow_no_more(allowance)
+    assert await near.rounds(1) == ["files"]
