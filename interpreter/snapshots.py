@@ -41,6 +41,8 @@ _DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 4 << 30, 0.1
 _LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 32 * _MIB, 1024 * _MIB
 #: Saving takes no longer; nor does restoring, imports among it.
 SAVE_S, RESTORE_S = 20.0, 60.0
+#: What a kernel saves may be on its disk for so much longer.
+_TAKING_S = 10.0
 
 _NAME_CHARS, _DETAIL_CHARS = 40, 60
 _NAMED, _NAMED_LOST = 5, 4
@@ -433,6 +435,15 @@ def _ago(age_s: float) -> str:
     return f"{round(minutes / 60)} hours ago"
 
 
+def room_for_saving(most_bytes: int) -> int:
+    """What a kernel's files may take beyond their limit while it saves so much, in bytes.
+
+    They may be near that limit, which is no reason to lose the variables as well. With the index,
+    and what a kernel keeps back for itself.
+    """
+    return most_bytes + 2 * _INDEX_BYTES
+
+
 # -- one session's ---------------------------------------------------------------------------------
 
 
@@ -544,11 +555,14 @@ class SavedState:
         spare = limits.memory_bytes - (used.memory_bytes if used else limits.memory_bytes)
         room = await asyncio.to_thread(self._store.most_room, self._user_id)
         most = min(self._most_bytes, room)
+        extra = room_for_saving(most)
+        # If it is given up before that is over, the kernel may still be saving.
+        over = self._host.allow(kernel.hosted.kernel_id, extra, for_s=time_s + _TAKING_S)
         reply = await kernel.save_state(
             file_bytes=most,
             # Half of it: what is saved is partly copied, and cells may run meanwhile.
             memory_bytes=min(max(spare // 2, _LEAST_MEMORY_BYTES), _MOST_MEMORY_BYTES),
-            disk_bytes=limits.disk_bytes,
+            disk_bytes=limits.disk_bytes + extra,
             time_s=time_s,
         )
         if reply.get("status") != "ok":
@@ -556,6 +570,7 @@ class SavedState:
         target = await asyncio.to_thread(self._store.new, self._user_id)
         slot = kernel.hosted.slot
         await self._host.take_snapshot(slot, target, most_bytes=most + _INDEX_BYTES)
+        over()
         try:
             await asyncio.to_thread(self._store.make_room, self._user_id)
         except OSError:

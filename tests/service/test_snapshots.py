@@ -393,3 +393,64 @@ async def test_snapshot_that_an_earlier_service_left_is_its_users(
         found, result = await _state(again, "x")
         assert (found, result.state_lost) == ("1", False)
         assert result.message == "1 variable was restored (x)."
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def narrow(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Interpreter]:
+    """A service whose kernels have little room for files, and more for variables."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("narrow") / "data",
+        mongodb_uri=os.environ.get("TEST_MONGODB_URI"),
+        mongodb_database="narrow",
+        working_directory_bytes=48 << 20,
+        snapshot_bytes=32 << 20,
+        snapshot_interval_s=-1.0,
+        warm_kernels=0,
+    )
+    async with Interpreter.open(settings) as service:
+        yield service
+
+
+#: Leaves one MiB of that room, home and all.
+FILL = "import os, time\nopen('full', 'wb').write(os.urandom(47 << 20)); os.sync()\n"
+
+
+async def test_kernel_with_a_full_disk_is_saved_whole(narrow: Interpreter, user_id: str) -> None:
+    session = await narrow.session(user_id=user_id)
+    # What is largest is saved last: the watcher has time to see the rest.
+    code = f"{FILL}x = os.urandom(31 << 20); total = sum(x)\n{SLOW}slow.pad = bytes(32 << 20)"
+    filled = await session.execute(code)
+    assert filled.status == "ok"
+    before = session.hosted
+    assert before is not None
+    assert await session.save_state()
+    assert session.hosted == before
+    notes = narrow._host._forks[before.kernel_id].watch  # type: ignore[attr-defined]
+    assert notes.extra_bytes() == 0
+    await session.cull(STOPPED)
+    found, result = await _state(session, "sum(x) == total, os.path.getsize('full') >> 20")
+    assert (found, result.state_lost) == ("True 47", False)
+    await session.close()
+
+
+@pytest.mark.parametrize(("more_mib", "during"), [(100, True), (30, False)])
+async def test_hostile_kernel_gains_no_more_by_being_saved_and_not_for_longer(
+    narrow: Interpreter, user_id: str, more_mib: int, during: bool
+) -> None:
+    session = await narrow.session(user_id=user_id)
+    await session.execute(
+        f"{FILL}"
+        "def lie(asked):\n"
+        f"    open('more', 'wb').write(os.urandom({more_mib} << 20)); os.sync()\n"
+        f"    if {during}: time.sleep(60)\n"
+        "    open(os.path.expanduser('~/.snapshot'), 'w').close()\n"
+        "    return {'bytes': 0, 'saved': 0, 'lost': 0}\n"
+        "get_ipython().kernel._save_variables = lie"
+    )
+    kernel = session._life.kernel
+    assert kernel is not None
+    assert await session.save_state() is not during
+    assert (await kernel.exit).cause == "room"
+    found, _ = await _state(session, "__import__('os').listdir()")
+    assert found == "['full']"
+    await session.close()
