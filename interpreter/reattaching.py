@@ -18,6 +18,7 @@ from interpreter.metrics import Metrics
 from interpreter.replay import Replay
 from interpreter.session_store import RunningCell, SessionState, SessionStore
 from interpreter.sessions import Session
+from interpreter.snapshots import SAVE_S, room_for_saving
 from interpreter.zmtp import Intake
 
 log = get_logger(__name__)
@@ -78,6 +79,7 @@ class Reattaching:
         metrics: Metrics,
         make_session: Callable[[str], Session],
         cell_timeout_s: float,
+        snapshot_bytes: int,
     ) -> None:
         """Get ready.
 
@@ -88,6 +90,7 @@ class Reattaching:
             metrics: the service's.
             make_session: makes a session for a user.
             cell_timeout_s: how long a cell may run from now on of which nobody knows more.
+            snapshot_bytes: how much a kernel may be saving; 0 for nothing at all.
         """
         self._store = store
         self._host = host
@@ -95,6 +98,7 @@ class Reattaching:
         self._metrics = metrics
         self._make_session = make_session
         self._cell_timeout_s = cell_timeout_s
+        self._saving_bytes = room_for_saving(snapshot_bytes) if snapshot_bytes else 0
         self._done = Reattached()
 
     async def run(self) -> Reattached:
@@ -140,6 +144,10 @@ class Reattaching:
         hosted = await self._host.adopt(state.kernel)
         if hosted is None:
             return None
+        if self._saving_bytes:  # it may just be saving, for the service before
+            over = self._host.allow(hosted.kernel_id, self._saving_bytes, for_s=SAVE_S)
+            if not await self._host.has_snapshot(hosted.slot):
+                over()
         last = max((order_of(cell.message_id) for cell in state.running), default=0)
         try:
             return Kernel.attach(

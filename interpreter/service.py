@@ -496,6 +496,7 @@ class Interpreter:
             metrics=self.metrics,
             make_session=self._make_session,
             cell_timeout_s=self.settings.cell_timeout_s,
+            snapshot_bytes=self.settings.snapshot_bytes,
         )
         self._reattached = await reattaching.run()
         await asyncio.to_thread(self._notebooks.keep_only, frozenset(self._sessions))

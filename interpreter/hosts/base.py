@@ -211,6 +211,9 @@ class KernelHost(Protocol):
     async def show_layer(self, slot: str, layer: Layer | None) -> None:
         """Show a layer to the kernel of a slot, from one moment to the next; None for no layer."""
 
+    async def has_snapshot(self, slot: str) -> bool:
+        """Whether there is a snapshot in a kernel's home, perhaps one that it is still writing."""
+
     async def take_snapshot(self, slot: str, target: Path, *, most_bytes: int) -> int:
         """Copy the snapshot that a kernel has left in its home, and remove it there.
 

@@ -552,6 +552,10 @@ class LocalKernelHost:
         """See :meth:`KernelHost.remove_file`."""
         await asyncio.to_thread(slots.remove_file, self._path(slot), file_id)
 
+    async def has_snapshot(self, slot: str) -> bool:
+        """See :meth:`KernelHost.has_snapshot`."""
+        return await asyncio.to_thread(slots.has_snapshot, self._path(slot))
+
     async def take_snapshot(self, slot: str, target: Path, *, most_bytes: int) -> int:
         """See :meth:`KernelHost.take_snapshot`."""
         path = self._path(slot)

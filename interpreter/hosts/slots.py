@@ -219,6 +219,11 @@ def shown_layer(slot: Path) -> str | None:
         return None
 
 
+def has_snapshot(slot: Path) -> bool:
+    """Whether a kernel has left a snapshot in its home."""
+    return os.path.lexists(slot / "home" / SNAPSHOT)
+
+
 def take_snapshot(slot: Path, target: Path, *, most_bytes: int) -> int:
     """Copy the snapshot that a kernel has left in its home, and remove it there.
 

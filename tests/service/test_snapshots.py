@@ -454,3 +454,36 @@ async def test_hostile_kernel_gains_no_more_by_being_saved_and_not_for_longer(
     found, _ = await _state(session, "__import__('os').listdir()")
     assert found == "['full']"
     await session.close()
+
+
+async def test_kernel_that_saves_while_the_service_is_replaced_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interpreter.reattaching.SAVE_S", 3.0)
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        working_directory_bytes=8 << 20,
+        snapshot_bytes=8 << 20,
+        warm_kernels=0,
+    )
+    async with Interpreter.open(settings, keep_kernels=True) as first:
+        for user_id in ("saving", "filling"):
+            await (await first.session(user_id=user_id)).execute("x = 1")
+        slots = {
+            s.user_id: settings.data_dir / "sessions" / str(s.slot)
+            for s in first._sessions.values()
+        }
+    snapshot = slots["saving"] / "home" / ".snapshot"
+    for path in (snapshot, slots["filling"] / "work" / "full"):
+        with open(path, "wb") as file:
+            file.write(os.urandom(12 << 20))
+            file.flush()
+            os.fsync(file)
+    async with Interpreter.open(settings) as second:
+        saving, filling = [await second.session(user_id=name) for name in slots]
+        before = saving.hosted
+        await until(lambda: not filling.live)
+        assert before is not None and saving.hosted == before
+        await until(lambda: not (saving.live and snapshot.exists()))
+        found, _ = await _state(saving, "x")
+        assert found == "1" and saving.hosted == before
