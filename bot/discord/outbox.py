@@ -229,7 +229,7 @@ class Outbox:
         """Write down that messages will come; see ``Delivery.promise``."""
         entry = _Entry(key, owner, to, (), None, self._now(), note=note)
         self._promises[key] = entry
-        await asyncio.shield(self._record_soon(entry))
+        await self._record(entry)
 
     async def withdraw(self, key: str) -> None:
         """Have a promise forgotten that nothing is to be delivered for."""
@@ -272,7 +272,7 @@ class Outbox:
         return tuple(earlier)
 
     def _record_soon(self, entry: _Entry) -> "asyncio.Task[None]":
-        task = asyncio.create_task(self._record(entry))
+        task = asyncio.create_task(self._write_down(entry))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
         return task
@@ -297,8 +297,7 @@ class Outbox:
         """See an entry through, whatever comes of it."""
         try:
             if not entry.resumed:
-                directory = self._directory / entry.id
-                entry.messages = await asyncio.to_thread(_spooled, entry.given, directory)
+                entry.messages = await self._copied_files(entry.given, self._directory / entry.id)
                 entry.note, entry.recorded = None, False
                 await self._record(entry)
                 if entry.recorded:
@@ -335,7 +334,7 @@ class Outbox:
         alone = replace(message, content="", buttons=())
         files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (), None, self._now())
         directory = self._directory / files.id
-        files.messages = await asyncio.to_thread(_spooled, (alone,), directory)
+        files.messages = await self._copied_files((alone,), directory)
         await self._record(files)
         words = without_files(message, "Discord can't take files just now; these follow later")
         entry.messages = (*entry.messages[:number], words, *entry.messages[number + 1 :])
@@ -379,8 +378,28 @@ class Outbox:
             log.info("message not replaced", message_id=there.message_id, reason=error.detail)
             return None
 
+    async def _copied_files(
+        self, messages: Sequence[OutgoingMessage], directory: Path
+    ) -> tuple[OutgoingMessage, ...]:
+        """The messages with copies of their files; cancelled, it is over once nothing is copied.
+
+        A thread can't be stopped, and would make anew what is removed meanwhile.
+        """
+        copying = asyncio.ensure_future(asyncio.to_thread(_spooled, messages, directory))
+        try:
+            return await asyncio.shield(copying)
+        finally:
+            await asyncio.wait({copying})
+
     async def _record(self, entry: _Entry) -> None:
-        """Write down what is still to be done; without a database it is done all the same."""
+        """Write down what is still to be done; goes on when the caller is cancelled.
+
+        Given up half-way, the database might come to it after it was told to delete it.
+        """
+        await asyncio.shield(self._record_soon(entry))
+
+    async def _write_down(self, entry: _Entry) -> None:
+        """Tell the database; without one it is done all the same."""
         async with entry.writing:
             if entry.over or not (entry.messages or entry.note is not None):
                 return
@@ -459,13 +478,13 @@ class Outbox:
                 shutil.rmtree(path, ignore_errors=True)
 
     async def _close(self) -> None:
-        if self._recording:  # short, and a promise is to be found after the restart
-            await asyncio.wait(self._recording)
         tasks = [entry.task for entry in self._entries.values() if entry.task]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._recording:  # short, and a promise is to be found after the restart
+            await asyncio.wait(self._recording)
 
     def _entry_of(self, record: Record) -> _Entry | None:
         """What a record of an earlier run says; None if that can't be read."""

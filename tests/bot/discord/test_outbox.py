@@ -3,9 +3,11 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +359,9 @@ async def test_everything_of_a_user_can_be_forgotten(
 ) -> None:
     mine = asyncio.create_task(stuck.deliver(to_channel(channel), [attached(b"1")], owner="42"))
     other = asyncio.create_task(stuck.deliver(to_channel(channel), [attached(b"2")], owner="43"))
-    await struck(discord, 2)
+    async with asyncio.timeout(10):
+        while len(await outside.records.list("outbox")) < 2:
+            pass
     await stuck.forget("42")
     with pytest.raises(DeliveryFailed):
         await mine
@@ -365,6 +369,71 @@ async def test_everything_of_a_user_can_be_forgotten(
     discord.faults.clear()
     await other
     assert shown(channel.by_bot) == [("here", [b"2"])]
+
+
+async def test_what_is_forgotten_while_its_files_are_copied_leaves_none(
+    stuck: Delivery, outside: Outside, channel: Channel, tmp_path: Path
+) -> None:
+    loop, threads = asyncio.get_running_loop(), threading.Barrier(2)
+    loop.set_default_executor(ThreadPoolExecutor(2))  # one that copies, and one more
+    large = tmp_path / "large"
+    with open(large, "wb") as file:
+        file.truncate(128 << 20)
+    files = (Attachment("a", large, 128 << 20), Attachment("b", b"1", 1))
+    sending = asyncio.create_task(
+        stuck.deliver(to_channel(channel), [OutgoingMessage("here", files)], owner="42")
+    )
+    while not outside.kept():  # noqa: ASYNC110 -- nobody sets an event for it
+        await asyncio.sleep(0)
+    await stuck.forget("42")
+    with pytest.raises(DeliveryFailed):
+        await sending
+    # Both threads are free now.
+    await asyncio.gather(*(asyncio.to_thread(threads.wait) for _ in range(2)))
+    assert outside.kept() == []
+
+
+@dataclass
+class Slow:
+    """Records of a database that takes its time to write, whether or not anybody waits."""
+
+    records: RecordStore
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: "asyncio.Task[Any] | None" = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+    async def put(self, *args: Any, **options: Any) -> None:
+        """Write it down, some time."""
+        self.writing = asyncio.create_task(self._put(*args, **options))
+        await asyncio.shield(self.writing)
+
+    async def _put(self, *args: Any, **options: Any) -> None:
+        self.begun.set()
+        await self.goes_on.wait()
+        await self.records.put(*args, **options)
+
+
+async def test_what_is_forgotten_while_it_is_written_down_leaves_no_record(
+    outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    discord.faults.rest(status=503, times=100_000)
+    outside.records = slow = Slow(outside.records)
+    async with outside.start() as delivery:
+        sending = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await slow.begun.wait()
+        forgetting = asyncio.create_task(delivery.forget("42"))
+        await asyncio.wait({sending})
+        slow.goes_on.set()
+        await forgetting
+        assert slow.writing is not None
+        await slow.writing
+        assert await slow.records.list("outbox") == ()
+        assert isinstance(sending.exception(), DeliveryFailed)
 
 
 async def test_what_was_promised_is_known_after_a_restart(
