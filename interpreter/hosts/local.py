@@ -345,9 +345,12 @@ class LocalKernelHost:
         if memory_bytes is not None:
             limits = replace(limits, memory_bytes=memory_bytes)
         async with self._places:
-            if slot is None:
-                return await self._fork_newcomer(limits, background)
-            return await self._fork_again(slot, limits, background)
+            try:
+                if slot is None:
+                    return await self._fork_newcomer(limits, background)
+                return await self._fork_again(slot, limits, background)
+            except OSError as error:  # of its directory, or there are no descriptors left
+                raise KernelStartFailed(reason=error.strerror or str(error)) from error
 
     async def _fork_again(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
         await self._trimmed(slot)
@@ -749,8 +752,6 @@ class LocalKernelHost:
                     self._servers.retire(server)
                 reason = f"it was not ready within {_KERNEL_START_S:.0f} s"
                 raise KernelStartFailed(reason=reason) from error
-            if isinstance(error, OSError):
-                raise KernelStartFailed(reason=str(error)) from error
             raise
         kernel = HostedKernel(
             kernel_id=kernel_id,
@@ -910,8 +911,11 @@ class LocalKernelHost:
         if fork.cause is not None:
             return KernelExit(fork.cause, signal=9)
         killed = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9)
-        if killed and fork.group is not None and fork.group.memory_kills() > 0:
-            return KernelExit("memory" if fork.group.was_full() else "machine", signal=9)
+        with suppress(
+            OSError
+        ):  # without descriptors nobody can tell, and it has ended all the same
+            if killed and fork.group is not None and fork.group.memory_kills() > 0:
+                return KernelExit("memory" if fork.group.was_full() else "machine", signal=9)
         if status is None:
             return KernelExit("signal", signal=9)
         if os.WIFSIGNALED(status):

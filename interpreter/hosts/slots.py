@@ -11,6 +11,7 @@
 goes down from an open directory, and never through a link.
 """
 
+import itertools
 import os
 import secrets
 import shutil
@@ -44,8 +45,6 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SKIPPED_DIRECTORIES = {"__pycache__"}
-#: What no directory of a user's is called.
-_MOVED = f"moved-{secrets.token_hex(8)}"
 
 
 def create(slot: Path, *, owner: int | None) -> None:
@@ -121,32 +120,32 @@ def remove(slot: Path) -> None:
 def remove_tree(top: Path) -> None:
     """Remove a directory, however deep it is and whatever permissions it has been left with.
 
-    Never longer paths than two names: each directory found is first moved up to the top.
+    Never longer paths than two names: each directory found is first moved up to the top, under a
+    name that none has there: neither one of a user's, nor one left by a removal that failed.
 
     Raises:
         OSError: something could not be removed.
     """
     os.chmod(top, 0o700)
+    token = secrets.token_hex(8)
+    names = (f".moved-{token}-{number}" for number in itertools.count())
     descriptor = os.open(top, _OPEN_DIRECTORY)
     try:
-        pending = _empty(descriptor, descriptor, 0)
-        moved = len(pending)
+        pending = _empty(descriptor, descriptor, names)
         while pending:
             name = pending.pop()
             below = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
             try:
-                found = _empty(below, descriptor, moved)
+                pending += _empty(below, descriptor, names)
             finally:
                 os.close(below)
-            moved += len(found)
-            pending += found
             os.rmdir(name, dir_fd=descriptor)
     finally:
         os.close(descriptor)
     os.rmdir(top)
 
 
-def _empty(directory: int, top: int, moved: int) -> list[str]:
+def _empty(directory: int, top: int, new_names: Iterator[str]) -> list[str]:
     """Unlink the files of a directory and move its subdirectories to the top; their new names."""
     names: list[str] = []
     with os.scandir(directory) as entries:
@@ -156,7 +155,7 @@ def _empty(directory: int, top: int, moved: int) -> list[str]:
             os.unlink(name, dir_fd=directory)
             continue
         os.chmod(name, 0o700, dir_fd=directory)  # moving a directory means writing to it
-        new_name = f".{_MOVED}-{moved + len(names)}"
+        new_name = next(new_names)
         os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
         names.append(new_name)
     return names

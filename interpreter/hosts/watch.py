@@ -163,7 +163,10 @@ class Watcher:
         """Watch until cancelled."""
         while True:
             began = time.monotonic()
-            await self.look_round()
+            try:
+                await self.look_round()
+            except OSError as error:  # no descriptors are left, say; the next round may be luckier
+                log.debug("kernels could not be watched", reason=str(error))
             took_s = time.monotonic() - began
             await asyncio.sleep(max(_INTERVAL_S, _REST * took_s))
 

@@ -118,8 +118,14 @@ class Driver:
         """Set one of this process's limits; gives the soft one of before, and open descriptors."""
         kind = getattr(resource, name)
         before, hard = resource.getrlimit(kind)
+        resource.setrlimit(kind, (max(before, soft), hard))
+        held = len(os.listdir("/proc/self/fd"))
         resource.setrlimit(kind, (soft, hard))
-        return [before, len(os.listdir("/proc/self/fd"))]
+        return [before, held]
+
+    async def op_spares(self, number: int) -> int:
+        """How many kernels wait for newcomers."""
+        return self._service._pool.ready
 
     async def op_use(self, number: int) -> dict[str, float]:
         """What this process uses: memory in bytes, open descriptors, tasks."""

@@ -190,6 +190,18 @@ async def test_clock_that_jumps_neither_culls_nor_keeps_anybody(
         assert loop.time() - began >= idle_s - 0.1
 
 
+async def test_longest_idle_kernel_makes_room_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interpreter.activity.datetime", _Jumping)
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=0, max_kernels=2)
+    async with Interpreter.open(settings) as service:
+        for user_id, hours in (("a", 0), ("b", -1), ("c", -2)):
+            monkeypatch.setattr(_Jumping, "ahead", timedelta(hours=hours))
+            await (await service.session(user_id=user_id)).execute("x = 1")
+        assert [kernel.user_id for kernel in service.kernels()] == ["b", "c"]
+
+
 async def test_clock_that_jumps_between_two_services_makes_nobody_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +343,60 @@ async def test_service_without_descriptors_says_so_and_loses_none(
     for name in (f"{user}new0", f"{user}new1"):
         assert (await run(service, name, "print(1)"))["text"].endswith("1\n")
         assert (await save(service, name))["name"] == "a.txt"
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
+async def test_kernel_that_cannot_begin_anew_without_descriptors_does_later(
+    service: Service, user: str, free: int
+) -> None:
+    before = {kernel.pid for kernel in family_of(service.data_dir).kernels}
+    await run(service, user, "x = 1; open('kept', 'w').write('kept');")
+    (mine,) = [k for k in family_of(service.data_dir).kernels if k.pid not in before]
+    kill(mine)
+    while await service.call("live", user=user):
+        pass
+    most, held = await service.call("limit", name="RLIMIT_NOFILE", soft=4096)
+    await service.call("limit", name="RLIMIT_NOFILE", soft=held + free)
+    try:
+        with pytest.raises(ServiceRefused) as refused:
+            await run(service, user, "1")
+    finally:
+        await service.call("limit", name="RLIMIT_NOFILE", soft=most)
+    assert refused.value.name == "KernelStartFailed"
+    told = await run(service, user, "print(open('kept').read(), 'x' in globals())")
+    assert told["text"].startswith("kept False\n") and told["state_lost"]
+
+
+async def test_spare_that_cannot_be_made_without_descriptors_is_made_later(work: Path) -> None:
+    settings = {**_SETTINGS, "warm_kernels": 1, "warm_kernels_max": 1}
+    log = work / "service.log"
+
+    def kernels() -> set[psutil.Process]:
+        return {*family_of(work / "data").kernels}
+
+    async with Service.running(work / "data", settings=settings, log=log) as service:
+
+        async def spares(wanted: int) -> None:
+            while await service.call("spares") != wanted:
+                pass
+
+        await spares(1)
+        mine = kernels()
+        await run(service, "first", "x = 1")
+        await spares(1)
+        (spare,) = kernels() - mine
+        before, _ = await service.call("limit", name="RLIMIT_NOFILE", soft=0)
+        try:
+            kill(spare)
+            await until(lambda: "no spare kernel could be started" in log.read_text())
+            assert await service.call("spares") == 0
+            assert (await run(service, "first", "print(x)"))["text"] == "1\n"
+        finally:
+            await service.call("limit", name="RLIMIT_NOFILE", soft=before)
+        await spares(1)
+        told = await run(service, "second", "print(1)")
+        assert (told["text"], told["message"]) == ("1\n", None)
+        assert "Traceback" not in log.read_text()
 
 
 # -- the database and the disk under it -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -148,3 +149,16 @@ async def test_allowance_that_nobody_ends_is_over_in_time_with_what_was_saved(
     assert not snapshot.exists()
     await host.kill(kernel.kernel_id)
     host.allow(kernel.kernel_id, 10, for_s=0.01)()
+
+
+async def test_end_is_noticed_also_without_descriptors(host: LocalKernelHost) -> None:
+    kernel = await host.start(None)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
+    try:
+        os.kill(kernel.pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            assert await host.wait(kernel.kernel_id) == KernelExit("signal", signal=9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    await host.start(kernel.slot)

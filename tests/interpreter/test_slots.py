@@ -1,6 +1,7 @@
 """Slots: what hostile code can leave in a directory, and reading it safely."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_tree_deeper_than_paths_can_name_is_removed(slot: Path) -> None:
         os.chdir(before)
     slots.remove(slot)
     assert not slot.exists()
+
+
+def test_removal_that_failed_is_in_nobody_s_way(slot: Path) -> None:
+    for number in range(20):
+        (slot / "work" / str(number) / "below").mkdir(parents=True)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 2, most[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            slots.remove_tree(slot / "work")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert len(os.listdir(slot / "work")) == 20
+    slots.remove_tree(slot / "work")
+    assert not (slot / "work").exists()
 
 
 def test_renewed_slot_keeps_the_working_directory_only(slot: Path) -> None:
