@@ -373,8 +373,9 @@ class NoCapacity(SessionError):
         self.limit = limit
 
     def __str__(self) -> str:
-        kernels = "The only kernel" if self.limit == 1 else f"All {self.limit} kernels"
-        return f"{kernels} this service may run are in use; try again later."
+        if self.limit == 1:
+            return "The only kernel this service may run is in use; try again later."
+        return f"All {self.limit} kernels this service may run are in use; try again later."
 
 
 def _size(size_bytes: int) -> str:

@@ -73,6 +73,17 @@ def test_error_reads_as_one_sentence_or_more_of_plain_text(error: InterpreterErr
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (1, "The only kernel this service may run is in use; try again later."),
+        (2, "All 2 kernels this service may run are in use; try again later."),
+    ],
+)
+def test_user_without_a_place_reads_a_whole_sentence(limit: int, said: str) -> None:
+    assert str(NoCapacity(limit)) == said
+
+
 def test_every_error_is_an_interpreter_error_and_has_an_example() -> None:
     public = [getattr(errors, name) for name in errors.__all__ if name != "SettingProblem"]
     assert all(issubclass(error, InterpreterError) for error in public)
