@@ -410,18 +410,25 @@ class Interpreter:
     async def _cull_idle(self) -> None:
         if self.settings.kernel_idle_s < 0:
             return
-        while True:
-            await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
-            places = asyncio.Semaphore(_CULLED_AT_ONCE)  # one that is deaf takes long
+        places = asyncio.Semaphore(_CULLED_AT_ONCE)
+        at_it: set[Session] = set()
 
-            async def cull(session: Session, places: asyncio.Semaphore = places) -> None:
+        async def cull(session: Session) -> None:
+            try:
                 async with places:
-                    try:
-                        await self._cull_if_idle(session)
-                    except Exception:  # the others' turn comes all the same
-                        log.exception("a session could not be culled", user_id=session.user_id)
+                    await self._cull_if_idle(session)
+            except Exception:  # the others' turn comes all the same
+                log.exception("a session could not be culled", user_id=session.user_id)
+            finally:
+                at_it.discard(session)
 
-            await asyncio.gather(*map(cull, list(self._sessions.values())))
+        async with asyncio.TaskGroup() as culls:
+            while True:
+                await asyncio.sleep(min(_CULL_INTERVAL_S, self.settings.kernel_idle_s))
+                # No rounds: one that is deaf, or slow to save, must not keep the others waiting.
+                for session in {*self._sessions.values()} - at_it:
+                    at_it.add(session)
+                    culls.create_task(cull(session))
 
     async def _cull_if_idle(self, session: Session) -> None:
         idle_s = session.idle_s

@@ -490,10 +490,11 @@ async def test_deaf_kernel_keeps_no_other_from_being_culled(tmp_path: Path) -> N
     settings = Settings(data_dir=tmp_path / "data", kernel_idle_s=1.0, warm_kernels=0)
     async with Interpreter.open(settings) as service:
         deaf, other = [await service.session(user_id=name) for name in ("deaf", "other")]
-        for session in (deaf, other):
-            await session.execute("x = 1")
+        await deaf.execute("x = 1")
         assert deaf.hosted is not None
         os.kill(deaf.hosted.pid, signal.SIGSTOP)
+        await until(lambda: deaf._saved._lock.locked())
+        await other.execute("x = 1")  # its turn comes while the deaf one is being saved
         await until(lambda: not other.live)
         assert deaf.live
 
