@@ -133,8 +133,10 @@ class _Near:
         self.causes: list[str] = []
         self.kernel = _Kernel("slot", limits=Limits(disk_bytes=3 << 20))
         slots.create(sessions / "slot", owner=None)
-        (sessions / "slot" / "home" / ".snapshot").write_bytes(os.urandom(4 << 20))
-        os.sync()
+        with open(sessions / "slot" / "home" / ".snapshot", "wb") as file:
+            file.write(os.urandom(4 << 20))
+            file.flush()
+            os.fsync(file)
         self.watcher = Watcher(
             sessions,
             counted=True,

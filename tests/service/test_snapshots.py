@@ -412,7 +412,13 @@ async def narrow(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Inte
 
 
 #: Leaves one MiB of that room, home and all.
-FILL = "import os, time\nopen('full', 'wb').write(os.urandom(47 << 20)); os.sync()\n"
+FILL = (
+    "import os, time\n"
+    "def fill(name, mib):\n"
+    "    with open(name, 'wb') as file:\n"
+    "        file.write(os.urandom(mib << 20)); file.flush(); os.fsync(file)\n"
+    "fill('full', 47)\n"
+)
 
 
 async def test_kernel_with_a_full_disk_is_saved_whole(narrow: Interpreter, user_id: str) -> None:
@@ -441,7 +447,7 @@ async def test_hostile_kernel_gains_no_more_by_being_saved_and_not_for_longer(
     await session.execute(
         f"{FILL}"
         "def lie(asked):\n"
-        f"    open('more', 'wb').write(os.urandom({more_mib} << 20)); os.sync()\n"
+        f"    fill('more', {more_mib})\n"
         f"    if {during}: time.sleep(60)\n"
         "    open(os.path.expanduser('~/.snapshot'), 'w').close()\n"
         "    return {'bytes': 0, 'saved': 0, 'lost': 0}\n"
