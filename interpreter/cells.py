@@ -61,7 +61,7 @@ _NOBODY = telling(None)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell as it was sent, and who is told of it."""
+    """A cell as it was sent, and who is told of it: ``on_output``, or the ``delivery``."""
 
     code: str
     timeout_s: float
@@ -70,6 +70,7 @@ class Cell:
     tell: OnPhase
     note: Mapping[str, str] = field(default_factory=dict)
     cell_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    delivery: Delivery | None = None
     at_turn: asyncio.Event = field(default_factory=asyncio.Event)
     queued_at: float = field(default_factory=time.monotonic)
 
@@ -186,15 +187,15 @@ class Cells:
         self.notebook.take_over(state.cells)
         self._unchanged_ns = state.collected_ns
 
-    def recover(self, running: RunningCell) -> "asyncio.Task[Execution]":
+    def recover(self, running: RunningCell, delivery: Delivery) -> "asyncio.Task[Execution]":
         """See ``Session.recover``."""
         self.pending += 1
-        return self._begin(self._recover(running))
+        return self._begin(self._recover(running, delivery))
 
-    async def _recover(self, running: RunningCell) -> Execution:
+    async def _recover(self, running: RunningCell, delivery: Delivery) -> Execution:
         try:
             async with self._lock:
-                return await self._see_to_end(running)
+                return await self._see_to_end(running, delivery)
         finally:
             self.pending -= 1
 
@@ -222,7 +223,9 @@ class Cells:
         finally:
             self.pending -= 1
 
-    async def _see_to_end(self, running: RunningCell) -> Execution:
+    async def _see_to_end(
+        self, running: RunningCell, delivery: Delivery | None = None
+    ) -> Execution:
         """See a cell to its end that an earlier service has sent. Needs the cell lock."""
         asked = False
 
@@ -232,7 +235,9 @@ class Cells:
             raise NobodyThere
 
         cell = Cell(
-            running.code, running.timeout_s, None, nobody, _NOBODY, running.note, running.cell_id
+            *(running.code, running.timeout_s, None, nobody, _NOBODY, running.note),
+            cell_id=running.cell_id,
+            delivery=delivery,
         )
         kernel = self._life.kernel
         assert kernel is not None
@@ -357,7 +362,8 @@ class Cells:
             return done.as_reply()
 
         collector = OutputCollector(self._settings.max_output_chars)
-        delivery = self._delivery = Delivery(cell.on_output)
+        delivery = self._delivery = cell.delivery or Delivery(cell.on_output)
+        delivery.begin(collector.seen)
         try:
             end = await kernel.run_cell(
                 cell.code,

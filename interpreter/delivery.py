@@ -1,7 +1,8 @@
-"""Delivery: handing a cell's live outputs to a front end that may be slower than the cell."""
+"""Delivery: handing a cell's live outputs to front ends that may be slower than the cell."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from interpreter.execution import OnOutput
@@ -15,20 +16,76 @@ _MOST_WAITING_EVENTS = 2000
 
 
 class Delivery:
-    """Hands live events to a front end, in order, without holding up the reading of messages.
+    """Hands a cell's live events to those who follow it, each at a pace of its own.
+
+    For those who come late nothing is kept here: what has come so far is asked for when they do.
+    """
+
+    def __init__(self, on_output: OnOutput | None = None) -> None:
+        """Begin with one follower, or none.
+
+        Args:
+            on_output: takes the events; may be slow. If it raises, it gets no more of them.
+        """
+        self._followers: list[Follower] = []
+        self._so_far: Callable[[], Iterable[Output]] | None = None
+        self._is_over = False
+        if on_output is not None:
+            self.follow(on_output)
+
+    def begin(self, so_far: Callable[[], Iterable[Output]]) -> None:
+        """Say that the cell begins.
+
+        Args:
+            so_far: gives what followers have got until then, for one who comes late.
+        """
+        self._so_far = so_far
+
+    def follow(self, on_output: OnOutput) -> "Follower | None":
+        """Have one more follow; None once all is delivered: then the result has it."""
+        if self._is_over:
+            return None
+        follower = Follower(on_output)
+        self._followers = [*(other for other in self._followers if not other.has_left), follower]
+        for output in self._so_far() if self._so_far is not None else ():
+            follower.put(output)
+        return follower
+
+    def put(self, event: Output | ClearOutput) -> None:
+        """Hand on an event; doesn't wait."""
+        for follower in self._followers:
+            follower.put(event)
+
+    def abandon(self) -> None:
+        """Deliver nothing more: nobody listens."""
+        for follower in self._followers:
+            follower.leave()
+
+    async def finish(self) -> None:
+        """Wait until all is delivered, or front ends take too long."""
+        self._is_over, self._so_far = True, None
+        if self._followers:
+            await asyncio.gather(*(follower.finish() for follower in self._followers))
+            self._followers.clear()
+
+
+class Follower:
+    """Hands live events to one front end, in order, without holding up the reading of messages.
 
     Bounded for a front end that is slower than the cell: an update that has not gone out is
     replaced by the next one of the same display, and nothing goes out that is cleared already.
     """
 
-    def __init__(self, on_output: OnOutput | None) -> None:
+    def __init__(self, on_output: OnOutput) -> None:
+        """Begin at once; :meth:`finish` or :meth:`leave` ends it."""
         self._events: deque[Output | ClearOutput] = deque()
         self._more = asyncio.Event()
         self._ended = False
-        self._task = asyncio.create_task(self._deliver(on_output)) if on_output else None
+        self._task = asyncio.create_task(self._deliver(on_output))
 
     def put(self, event: Output | ClearOutput) -> None:
-        if self._task is None or self._task.done():
+        """Hand on an event; doesn't wait."""
+        if self.has_left:
             return
         if isinstance(event, ClearOutput):
             self._events.clear()
@@ -41,18 +98,21 @@ class Delivery:
             self._events.append(event)
             self._more.set()
 
-    def abandon(self) -> None:
-        """Deliver nothing more: nobody listens."""
-        if self._task is not None:
-            self._task.cancel()
+    @property
+    def has_left(self) -> bool:
+        """Whether it takes nothing more: it was told to leave, or has failed."""
+        return self._task.done()
+
+    def leave(self) -> None:
+        """Take nothing more."""
+        self._task.cancel()
 
     async def finish(self) -> None:
-        """Wait until all is delivered, or the front end takes too long."""
-        if self._task is not None:
-            self._ended = True
-            self._more.set()
-            await asyncio.wait([self._task], timeout=_FINISH_S)
-            self._task.cancel()
+        """Wait until all is taken, or that takes too long."""
+        self._ended = True
+        self._more.set()
+        await asyncio.wait([self._task], timeout=_FINISH_S)
+        self._task.cancel()
 
     async def _deliver(self, on_output: OnOutput) -> None:
         while self._events or not self._ended:

@@ -372,7 +372,14 @@ class OutputCollector:
 
     def result(self) -> tuple[Output, ...]:
         """The outputs so far, in the order of their arrival."""
-        return tuple(self._outputs(seen=0))
+        return tuple(self._outputs(self._line.text))
+
+    def seen(self) -> tuple[Output, ...]:
+        """What live events have shown so far, for one who missed them; `unseen` completes it.
+
+        The line that is being written comes with what puts a terminal's cursor to its place.
+        """
+        return tuple(self._outputs(self._line.with_cursor, until=self._unseen_from))
 
     def unseen(self) -> tuple[Stream, ...]:
         """The streams' text since live pieces stopped; empty if they never did.
@@ -381,7 +388,7 @@ class OutputCollector:
         """
         if self._unseen_from is None:
             return ()
-        outputs = self._outputs(seen=self._unseen_from)
+        outputs = self._outputs(self._line.text, seen=self._unseen_from)
         return tuple(output for output in outputs if isinstance(output, Stream))
 
     def _add_stream(self, content: dict[Any, Any]) -> _Events | None:
@@ -574,10 +581,10 @@ class OutputCollector:
         self._start_afresh()
         return (ClearOutput(wait=True),)
 
-    def _outputs(self, *, seen: int) -> list[Output]:
-        """All outputs, the streams from the position `seen` on."""
+    def _outputs(self, line: str, *, seen: int = 0, until: int | None = None) -> list[Output]:
+        """All outputs, the streams between two positions, with `line` as their last one."""
         outputs: list[Output] = []
-        for output in self._pieces(seen):
+        for output in self._pieces(self._kept.followed_by(line), seen, until):
             last = outputs[-1] if outputs else None
             if isinstance(output, Stream) and isinstance(last, Stream) and last.name == output.name:
                 # What stood between them showed nothing or was left out.
@@ -586,16 +593,16 @@ class OutputCollector:
                 outputs.append(output)
         return outputs
 
-    def _pieces(self, seen: int) -> Iterator[Output]:
-        kept = self._kept.followed_by(self._line.text)
+    def _pieces(self, kept: HeadTail, seen: int, until: int | None) -> Iterator[Output]:
         head, tail, tail_start = kept.head, kept.tail, kept.tail_start
-        missing = kept.left_out + self._left_out_before
+        missing = kept.left_out + self._left_out_before if until is None else 0
         cut_run = self._cut_run(len(head))
         for entry in self._entries:
             if isinstance(entry, _Shown):
                 yield entry.output
                 continue
             end = kept.total if entry is self._entries[-1] else entry.end
+            end = end if until is None else min(end, until)
             text = head[max(entry.start, seen) : end]
             if missing and entry is cut_run:
                 text += left_out_line(missing, after=head)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from interpreter import endings
-from interpreter.execution import Clock, Execution
+from interpreter.delivery import Delivery, Follower
+from interpreter.execution import Clock, Execution, OnOutput
 from interpreter.files import check_user_id
 from interpreter.hosts.base import KernelHost
 from interpreter.kernel import Kernel, order_of
@@ -50,6 +51,36 @@ class Recovered:
     code: str
     started_at: datetime
     result: "asyncio.Task[Execution]"
+    _delivery: Delivery = field(default_factory=Delivery, repr=False)
+
+    async def follow(self, on_output: OnOutput) -> Execution:
+        """Have its outputs as they come, as from ``Session.execute``, until it is over.
+
+        What it has put out so far comes first, also what the earlier service has handed on. Any
+        number may follow, from whenever on; to be cancelled ends the following, not the cell.
+
+        Args:
+            on_output: takes them, in order. If it raises, it gets no more of them.
+
+        Returns:
+            What became of the cell; nothing more comes after that.
+
+        Raises:
+            InterpreterError: there is no result.
+            CancelledError: also if this service leaves the cell running: so is ``result``.
+        """
+        follower = None if self.result.done() else self._delivery.follow(on_output)
+        try:
+            result = await asyncio.shield(self.result)
+            if follower is None:
+                follower = Follower(on_output)
+                for output in result.outputs:
+                    follower.put(output)
+            await follower.finish()
+        finally:
+            if follower is not None:
+                follower.leave()
+        return result
 
 
 @dataclass(slots=True)
@@ -192,9 +223,11 @@ class Reattaching:
         has_files = state.slot is not None
         for cell in lost:
             result = endings.lost_result(cell.code, gone, has_saved=has_saved, has_files=has_files)
-            self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)))
+            self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)), Delivery())
         if running is not None:
-            self._recovered(state.user_id, running, session.recover(running))
+            delivery = Delivery()
+            recovering = session.recover(running, delivery)
+            self._recovered(state.user_id, running, recovering, delivery)
         if kernel is not None and kernel.usable:
             self._done.kernels += 1
             self._metrics.reattached()
@@ -213,13 +246,16 @@ class Reattaching:
         )[1]
 
     def _recovered(
-        self, user_id: str, cell: RunningCell, result: "asyncio.Task[Execution]"
+        self,
+        user_id: str,
+        cell: RunningCell,
+        result: "asyncio.Task[Execution]",
+        delivery: Delivery,
     ) -> None:
         # It may fail with nobody there to be told.
         result.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._done.recovered.append(
-            Recovered(user_id, cell.cell_id, cell.note, cell.code, cell.started_at, result)
-        )
+        known = (user_id, cell.cell_id, cell.note, cell.code, cell.started_at)
+        self._done.recovered.append(Recovered(*known, result, delivery))
 
 
 def sort_cells(

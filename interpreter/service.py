@@ -229,7 +229,8 @@ class Interpreter:
     def recovered(self) -> tuple[Recovered, ...]:
         """Cells that were running when an earlier service ended.
 
-        A later service gives each of them again, until it has been acknowledged.
+        A later service gives each of them again, until it has been acknowledged. What becomes of
+        one is its ``result``; :meth:`Recovered.follow` gives its outputs as they come.
         """
         return tuple(self._reattached.recovered)
 

@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 
 from interpreter.belongings import Belongings
 from interpreter.cells import Cell, Cells
+from interpreter.delivery import Delivery
 from interpreter.descriptions import Descriptions
 from interpreter.drawing import Drawing
 from interpreter.errors import HostError, PackagesDisabled
@@ -361,9 +362,14 @@ class Session:
         """Restore what was saved before the next cell, as in a new kernel: its kernel is as new."""
         self._life.restore_first()
 
-    def recover(self, running: RunningCell) -> "asyncio.Task[Execution]":
-        """See a cell to its end that an earlier service has sent; it comes before all others."""
-        return self._cells.recover(running)
+    def recover(self, running: RunningCell, delivery: Delivery) -> "asyncio.Task[Execution]":
+        """See a cell to its end that an earlier service has sent; it comes before all others.
+
+        Args:
+            running: the cell.
+            delivery: gets its outputs.
+        """
+        return self._cells.recover(running, delivery)
 
     def hear_later(self, find: Callable[[Replay], RunningCell | None], *, timeout_s: float) -> None:
         """Have cells wait until its kernel has said what it did; one that never does is ended.

@@ -134,6 +134,13 @@ class TerminalLine:
         """The line as it looks now. Blanks that only hide what was there before are no text."""
         return self._line.rstrip(" ") if self._overwritten else self._line
 
+    @property
+    def with_cursor(self) -> str:
+        """The line as it is, and behind it what takes a terminal to where the next text goes."""
+        if self._column == len(self._line):
+            return self._line
+        return f"{self._line}\r{self._line[: self._column]}"
+
     def write(self, text: str) -> None:
         """Apply text as `AnsiStripper.feed_marked` returns it."""
         if "\r\n" in text:

@@ -174,19 +174,15 @@ class Console:
         await view.finish(execution)
 
     async def _show_recovered(self, cell: Recovered) -> None:
-        """Show what became of a cell that was running when this program ended last time."""
+        """Show the outputs of a cell that was running when this program ended last time."""
         line = next(filter(None, map(str.strip, cell.code.splitlines())), "")
         self._screen.line(f"Last time this cell was still running: {_shortened(line)}", "note")
         async with self._interruptible():
             await asyncio.wait({cell.result}, timeout=_ENDED_S)
             if not cell.result.done():
-                self._screen.line(
-                    "It goes on; its outputs come at its end. Ctrl-C stops it.", "note"
-                )
-            execution = await asyncio.shield(cell.result)
-        view = TerminalView(self._screen, self._directory)
-        for output in execution.outputs:
-            view.show(output)
+                self._screen.line("It goes on; Ctrl-C stops it.", "note")
+            view = TerminalView(self._screen, self._directory)
+            execution = await cell.follow(view.show)
         self._count(execution)
         await view.finish(execution)
         await self._service.acknowledge(cell)

@@ -20,6 +20,7 @@ from bot.console.output_directory import OutputDirectory
 from bot.console.prompt import CellPrompt
 from bot.console.screen import Screen, TerminalSize
 from interpreter import Execution, FileTooLarge, KernelInfo, QueueFull, Recovered, Variable
+from interpreter.delivery import Delivery
 from tests.bot.fakes import FakeService, FakeSession, printed, result, stored_file
 
 
@@ -147,6 +148,33 @@ async def test_a_cell_that_outlived_the_last_console_can_be_interrupted(tmp_path
             await asyncio.sleep(0.01)
         stopped.set()
         await typist.leaves()
+    assert typist.service.acknowledged == [cell]
+
+
+async def test_a_cell_that_outlived_the_last_console_shows_its_outputs_as_they_come(
+    tmp_path: Path,
+) -> None:
+    ended, delivery = asyncio.Event(), Delivery()
+
+    async def running() -> Execution:
+        await ended.wait()
+        await delivery.finish()
+        return Execution(status="ok", code="", outputs=(printed("tick 0\ntick 1\n"),), count=4)
+
+    task = asyncio.create_task(running())
+    cell = Recovered("local", "c", {}, "loop()", datetime.now(UTC), task, delivery)
+    delivery.begin(lambda: (printed("tick 0\n"),))
+    async with at_console(tmp_path, recovered=(cell,)) as typist:
+        while "tick 0" not in typist.out.getvalue():  # noqa: ASYNC110 -- nothing announces it
+            await asyncio.sleep(0.01)
+        delivery.put(printed("tick 1\n"))
+        while "tick 1" not in typist.out.getvalue():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        ended.set()
+        seen = await typist.leaves("x\r")
+    assert "It goes on; Ctrl-C stops it.\ntick 0\ntick 1\n\n" in seen
+    assert seen.count("tick") == 2
     assert typist.service.acknowledged == [cell]
 
 

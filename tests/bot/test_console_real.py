@@ -278,6 +278,41 @@ async def test_a_run_on_the_bot_s_data_leaves_what_is_others(
     assert family_of(tmp_path / "data").all() == ()
 
 
+def test_a_cell_that_outlived_the_program_is_followed_and_interrupted(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    words = ("-m", "bot")
+    with program_in_terminal(*words, cwd=tmp_path, environment=environment) as first:
+        first.expect(HINT, timeout_s=200)
+        first.expect("In [1]:")
+        first.type("import os, time\r")
+        first.expect("In [2]:")
+        ticks = "open('here', 'w').close(); [print('tick', n) for n in (0, 1)]"
+        wait = "while not os.path.exists('go'): time.sleep(0.02)"
+        first.type(f"{ticks}; exec({wait!r}); print('tock'); time.sleep(600)\r")
+        first.expect("\ntick 1")
+        first.program.kill()
+    given = {**environment, "KERNEL_ORPHAN_MINUTES": "0"}
+    with program_in_terminal(*words, cwd=tmp_path, environment=given) as second:
+        second.expect("Last time this cell was still running: open('here'", timeout_s=200)
+        second.expect("It goes on; Ctrl-C stops it.")
+        second.expect("tick 0\r\ntick 1")
+        (here,) = (tmp_path / "data" / "sessions").glob("*/work/here")
+        here.with_name("go").touch()
+        second.expect("tock")
+        second.type("\x03")
+        second.expect("interrupting; Ctrl-C once more")
+        end = second.expect("The cell was interrupted. The variables are kept.")
+        assert "KeyboardInterrupt" in end
+        assert "tick 0\r\n" not in end and "tock\r\n" not in end
+        second.expect("In [3]:")
+        second.type("os.path.exists('go')\r")
+        second.expect("Out[3]: True")
+        second.expect("In [4]:")
+        second.type("\x04")
+        assert second.ends() == 0
+
+
 def test_a_second_program_on_the_same_data_says_so(
     terminal: Terminal, tmp_path: Path, environment: dict[str, str]
 ) -> None:

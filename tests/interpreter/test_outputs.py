@@ -287,6 +287,43 @@ def test_live_text_and_unseen_text_make_up_the_whole(pieces: list[tuple[str, str
     assert live + "".join(output.text for output in collector.unseen()) == whole
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("ab\n", max_size=30))),
+    st.integers(0, 10),
+)
+def test_one_who_comes_late_gets_the_same_live_text(
+    pieces: list[tuple[str, str]], late: int
+) -> None:
+    collector, live = OutputCollector(40), ""
+    for name, text in pieces[:late]:
+        live += "".join(event.text for event in stream(collector, text, name))
+    assert "".join(output.text for output in collector.seen()) == live
+
+
+@given(st.lists(st.text("ab\r\b\n", max_size=6)), st.integers(0, 10))
+def test_one_who_comes_late_sees_the_same_screen(pieces: list[str], late: int) -> None:
+    collector, early, joined = OutputCollector(10_000), OutputCollector(10_000), ""
+    for piece in pieces[:late]:
+        stream(collector, piece)
+    joined = "".join(output.text for output in collector.seen())
+    joined += "".join(event.text for piece in pieces[late:] for event in stream(collector, piece))
+    stream(early, joined)
+    assert early.result() == collector.result()
+
+
+def test_one_who_comes_late_gets_displays_as_they_are_now() -> None:
+    collector = OutputCollector(100)
+    stream(collector, "before\n")
+    display(collector, "first", "id")
+    update(collector, "second", "id")
+    stream(collector, "50%\r")
+    assert collector.seen() == (
+        Stream("stdout", "before\n"),
+        shown("second", "id"),
+        Stream("stdout", "50%\r"),
+    )
+
+
 def test_live_text_of_an_endless_progress_bar_is_bounded() -> None:
     collector = OutputCollector(100)
     live = sum(len(event.text) for _ in range(1_000) for event in stream(collector, "\r50%|##  |"))
