@@ -19,10 +19,11 @@ and a listener where it may outlive the service. To init, over that connection: 
 all kernels inherit, never sees a key. From init: ``{"event": "confined"}``, then waits for ``{"go":
 true}`` (the service puts it into its control group meanwhile); at last ``{"event": "exited",
 "status": <wait status>}``, until a service has heard it and says so by shutting its end for
-writing; while the kernel lives, that ends it. From the kernel: ``{"event": "forked"}``, then waits
-for ``{"go": true}``; then ``{"event": "ready"}``. From either: ``{"event": "failed", "reason"}``.
-The service learns the two processes' pids from the credentials that the system attaches to their
-packets.
+writing; while the kernel lives, that ends it. With ``{"cause": "disk", "fitted_ns"}`` added, init
+has ended it while no service was there (see ``disk``). From the kernel: ``{"event": "forked"}``,
+then waits for ``{"go": true}``; then ``{"event": "ready"}``. From either: ``{"event": "failed",
+"reason"}``. The service learns the two processes' pids from the credentials that the system
+attaches to their packets.
 
 A later service that connects says ``{"orphan_s"}``; the server answers ``{"event": "serving",
 "identity", "threads"}``, an init ``{"event": "waiting"}``.
@@ -33,6 +34,7 @@ Started with ``--trial`` it only tries to confine a process, and says how that w
 import argparse
 import base64
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -43,6 +45,7 @@ from collections.abc import Collection
 from typing import Any, NoReturn
 
 from kernel_startup import confine
+from kernel_startup.disk import DiskWatch
 from kernel_startup.line import Line
 from kernel_startup.sandboxes import Backend
 
@@ -189,14 +192,21 @@ def _init(
     backend.harden_init()
     # The kernel reads from the same socket until it is ready.
     line = Line(channel, listener, orphan_s=request.get("orphan_s", 0.0), reads=False)
-    status = _wait_for_end(line, kernel)
+    places = backend.places(request)
+    processes = functools.partial(backend.processes, request)
+    disk = DiskWatch((places.work, places.home, places.run), processes)
+    ended = _wait_for_end(line, kernel, disk)
     backend.end_processes(request)
-    _report(line, status)
+    _report(line, ended)
     return 0
 
 
-def _wait_for_end(line: Line, kernel: int) -> int:
-    """Wait until the kernel ends, or is to end; returns its wait status. Buries all others."""
+def _wait_for_end(line: Line, kernel: int, disk: DiskWatch) -> dict[str, Any]:
+    """Wait until the kernel ends, or is to end; returns what is to be reported. Buries all others.
+
+    While no service is there, who fills the disk is to end.
+    """
+    why: dict[str, Any] = {}
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -204,8 +214,8 @@ def _wait_for_end(line: Line, kernel: int) -> int:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == kernel:
-                    return ended[1]
-        happened = line.wait(wake)
+                    return {"status": ended[1], **why}
+        happened = line.wait(wake, timeout_s=disk.wait_s if line.is_alone else None)
         if wake in happened:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 4096)
@@ -215,16 +225,21 @@ def _wait_for_end(line: Line, kernel: int) -> int:
             line.receive()
         if "over" in happened:
             os.kill(kernel, signal.SIGKILL)
+        if not line.is_alone:
+            disk.rest()
+        elif disk.is_too_much():
+            why = {"cause": "disk", "fitted_ns": disk.fitted_ns}
+            os.kill(kernel, signal.SIGKILL)
 
 
-def _report(line: Line, status: int) -> None:
+def _report(line: Line, ended: dict[str, Any]) -> None:
     """Tell how the kernel has ended, until somebody has heard it or nobody will."""
-    line.send(event="exited", status=status)
+    line.send(event="exited", **ended)
     while not line.over:
         happened = line.wait()
         if "joined" in happened:
             line.send(event="waiting")
-            line.send(event="exited", status=status)
+            line.send(event="exited", **ended)
         if "packet" in happened:
             line.receive()
 

@@ -52,6 +52,11 @@ class Line:
         self._reads = reads
         self._lost_at = 0.0
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no service is there, and one may come."""
+        return self._connection is None and not self.over
+
     def wait(self, *others: int, timeout_s: float | None = None) -> set[str | int]:
         """Wait until something happens, or the time is up.
 
@@ -80,7 +85,7 @@ class Line:
 
     def _wait_ms(self, timeout_s: float | None) -> float | None:
         waits = [] if timeout_s is None else [timeout_s]
-        if self._connection is None and not self.over:
+        if self.is_alone:
             waits.append(max(0.0, self._lost_at + self.orphan_s - time.monotonic()))
         return min(waits) * 1000 if waits else None
 

@@ -190,10 +190,21 @@ class Backend:
         names = ("work", "home", "tmp", "run", "files", "packages/current")
         return Places(*(os.path.join(slot, name) for name in names))
 
+    def processes(self, request: Mapping[str, Any]) -> list[int]:
+        """In the init: all processes of the kernel."""
+        if self.has_namespaces:
+            return [pid for pid in _pids() if pid != os.getpid()]
+        if request["uid"] is not None:
+            return [pid for pid in _pids() if _owner_of(pid) == request["uid"]]
+        return descendants()
+
     def end_processes(self, request: Mapping[str, Any]) -> None:
         """In the init: end all that is left of the kernel."""
         if self.has_namespaces:
-            return  # they end with this process, the first of their namespace
+            # They end with this process at the latest, but that may wait for a service.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+            return
         end = time.monotonic() + _HUNT_S
         while time.monotonic() < end:
             if request["uid"] is not None:
@@ -219,7 +230,7 @@ def _kill_user(uid: int) -> None:
 
 def _kill_descendants() -> None:
     """Kill all processes below this one; what they fork meanwhile is found in the next round."""
-    found = _descendants()
+    found = descendants()
     for pid in found:
         with contextlib.suppress(OSError, ValueError):
             resource.prlimit(pid, resource.RLIMIT_NPROC, (0, 0))
@@ -231,14 +242,15 @@ def _kill_descendants() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _descendants() -> list[int]:
+def descendants() -> list[int]:
+    """All processes below this one."""
     parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The name, in brackets, may hold anything: look behind it.
-                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-                parents.setdefault(int(fields[1]), []).append(int(entry))
+    for pid in _pids():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name, in brackets, may hold anything: look behind it.
+            text = Path(f"/proc/{pid}/stat").read_text()
+            fields = text.rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []
     pending = [os.getpid()]
     while pending:
@@ -251,9 +263,20 @@ def _descendants() -> list[int]:
 def _processes_of(uid: int) -> int:
     """How many threads a user has now."""
     count = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for pid in _pids():
+        if _owner_of(pid) == uid:
             with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{entry}").st_uid == uid:
-                    count += len(os.listdir(f"/proc/{entry}/task"))
+                count += len(os.listdir(f"/proc/{pid}/task"))
     return count
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _owner_of(pid: int) -> int | None:
+    """The user that a process runs as; None if it has ended."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None

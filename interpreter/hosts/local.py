@@ -841,11 +841,14 @@ class LocalKernelHost:
 
     async def _attend(self, fork: _Fork) -> None:
         """Wait for a kernel's end, and clear up behind it."""
-        status: int | None = None
+        status = fitted_ns = None
         while (message := await fork.channel.receive()) is not None:
             # The kernel's own code never holds this socket, but init's word alone counts.
             if message.pid == fork.init.pid and message.event == "exited":
                 status = int(message.content["status"])
+                if message.content.get("cause") == "disk" and fork.cause is None:
+                    # No service was there to see to that. The watcher here may have looked since.
+                    fork.cause, fitted_ns = "disk", int(message.content["fitted_ns"])
                 fork.channel.finish()  # heard
         self._kill_init(fork)
         with suppress(TimeoutError):
@@ -856,7 +859,8 @@ class LocalKernelHost:
         if cause.cause not in _FULL and (broken := await self._limit_broken(fork)) is not None:
             cause = replace(cause, cause=broken)
         if cause.cause in _FULL:
-            self._trims[fork.slot] = self._spawn(self._trim(fork))
+            since_ns = fork.watch.fitted_ns if fitted_ns is None else fitted_ns
+            self._trims[fork.slot] = self._spawn(self._trim(fork, since_ns))
         if fork.owner is not None:
             await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
         del self._forks[fork.kernel.kernel_id]
@@ -892,13 +896,13 @@ class LocalKernelHost:
             return "room"
         return None if use.complete else "files"
 
-    async def _trim(self, fork: _Fork) -> None:
+    async def _trim(self, fork: _Fork, since_ns: int) -> None:
         """Remove what a kernel wrote too much, so that the next one can work; that one waits."""
         try:
             await asyncio.to_thread(
                 slots.trim,
                 self._path(fork.slot),
-                since_ns=fork.watch.fitted_ns,
+                since_ns=since_ns,
                 most_bytes=fork.limits.disk_bytes,
                 most_files=fork.limits.disk_files,
             )
@@ -911,9 +915,7 @@ class LocalKernelHost:
         if fork.cause is not None:
             return KernelExit(fork.cause, signal=9)
         killed = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9)
-        with suppress(
-            OSError
-        ):  # without descriptors nobody can tell, and it has ended all the same
+        with suppress(OSError):  # without descriptors nobody can tell; it has ended all the same
             if killed and fork.group is not None and fork.group.memory_kills() > 0:
                 return KernelExit("memory" if fork.group.was_full() else "machine", signal=9)
         if status is None:

@@ -17,6 +17,7 @@ from interpreter.hosts import processes, slots
 from interpreter.hosts.base import ExitCause
 from interpreter.limits import Limits
 from interpreter.logs import get_logger
+from kernel_startup.disk import WRITING_BYTES, room_on_disk
 
 log = get_logger(__name__)
 
@@ -27,14 +28,11 @@ _UNNOTICED_S = 0.005
 _SLEEPERS_EVERY = 4
 #: A round that took long is followed by a rest of so many times as long.
 _REST = 3
-#: Room on the disk that no kernel may take, in bytes and as a share; the smaller one counts.
-_DISK_RESERVE_BYTES, _DISK_RESERVE_SHARE = 1 << 30, 0.02
 #: Memory that no kernel may take, where no control group sees to it.
 _MEMORY_RESERVE_BYTES, _MEMORY_RESERVE_SHARE = 256 << 20, 0.05
 #: From which share of a processor on a kernel is busy, and how long it has to be to wait.
 _BUSY_SHARE, _STARVED_SHARE, _LIGHT_AFTER_S = 0.5, 0.02, 2.0
 _WRITE_SAMPLE_S = 0.1
-_WRITING_BYTES = 1 << 20
 
 
 class Watched(Protocol):
@@ -266,17 +264,15 @@ class Watcher:
             after = await asyncio.to_thread(self._written, kernels)
             written = [now - then for now, then in zip(after, before, strict=True)]
             most = max(written)
-            if most > _WRITING_BYTES:
+            if most > WRITING_BYTES:
                 self._end(kernels[written.index(most)], "disk")
         if kernels and not self._counted and _memory_is_low():
             memory = await asyncio.to_thread(self._memory, kernels)
             self._end(kernels[memory.index(max(memory))], "machine")
 
     def _disk_is_low(self) -> bool:
-        disk = os.statvfs(self._sessions)
-        whole = disk.f_blocks * disk.f_frsize
-        reserve = min(_DISK_RESERVE_BYTES, whole * _DISK_RESERVE_SHARE)
-        return disk.f_bavail * disk.f_frsize < reserve
+        room, reserve = room_on_disk(self._sessions)
+        return room < reserve
 
     @staticmethod
     def _written(kernels: list[Watched]) -> list[int]:

@@ -92,6 +92,12 @@ def _lives(pid: int) -> bool:
     return state != "Z"
 
 
+def _wakes(pid: int) -> int:
+    """How often a process has gone to sleep so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+
+
 def _servers(data_dir: Path) -> list[int]:
     """The processes that fork servers of a data directory were started as."""
     records = (data_dir / "control").glob("server-*.json")
@@ -372,3 +378,16 @@ async def test_groups_of_a_dead_service_that_are_used_again_are_not_taken_for_le
     finally:
         groups.close()
     assert not any(path.exists() for path in directories)
+
+
+async def test_init_looks_at_the_disk_only_while_no_service_is_there(data_dir: Path) -> None:
+    left = await _killed(data_dir, kernels=1, orphan_s=60.0)
+    init = left.infos[0]["init_pid"]
+    before = _wakes(init)
+    await until(lambda: _wakes(init) > before + 2)
+    async with open_host(data_dir, orphan_s=60.0, reattach=True) as host:
+        assert await host.adopt(left.infos[0]) is not None
+        await until(lambda: Path(f"/proc/{init}/stat").read_text().split()[2] == "S")
+        before = _wakes(init)
+        await asyncio.sleep(2.5)
+        assert _wakes(init) == before, "a kernel that is idle uses no processor"
