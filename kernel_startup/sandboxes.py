@@ -248,7 +248,7 @@ def descendants() -> list[int]:
     for pid in _pids():
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The name, in brackets, may hold anything: look behind it.
-            text = Path(f"/proc/{pid}/stat").read_text()
+            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
             fields = text.rpartition(")")[2].split()
             parents.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []

@@ -149,7 +149,7 @@ def _tree(pid: int) -> Iterator[Path]:
 def _cpu_s(process: Path) -> tuple[float, int]:
     """Processor time in seconds, and the number of threads."""
     # The name, in brackets, may hold anything: count from behind it.
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S, int(fields[17])
 
 

@@ -29,6 +29,8 @@ while not os.path.exists("go"):
 """
 _WRITERS = {
     "kernel": """
+import ctypes
+ctypes.CDLL(None).prctl(15, b"\\xff", 0, 0, 0)  # a name that is no text
 with open("big", "wb", buffering=0) as file:
     while True:
         file.write(bytes(300_000))
