@@ -131,6 +131,7 @@ class Cells:
         self._left = False
         self._stop: asyncio.Future[None] | None = None
         self._delivery: Delivery | None = None
+        self._files_told: str | None = None
         self._working = WorkingDirectory({}, complete=True)
         self._unchanged_ns: int | None = None
         self._executing: set[asyncio.Task[Execution]] = set()
@@ -247,7 +248,7 @@ class Cells:
         try:
             told = Told(running.told, running.told_lost)
             if told.sentence is not None:
-                self._life.state_gone = None  # of that kernel it tells
+                self._life.already_told(told.sentence)
             result = await self._run(cell, kernel, told, running)
         finally:
             self.activity.mark()
@@ -267,6 +268,7 @@ class Cells:
                     self._metrics.cell_ended(refused)
                     return refused
                 self._life.patience = Patience(_DATABASE_AWAY_S)
+                self._files_told = None
                 kernel = await self._ready_kernel(cell)
                 if kernel is None:
                     return self._never_begun(cell)
@@ -325,11 +327,13 @@ class Cells:
             raise
         if sent is None and execution.state_lost and self._record.is_wanted(cell.cell_id):
             self._life.state_gone = endings.LEFT  # a later service has no more than that to tell
+            self._life.lose_files(self._files_told)
         self._record.over(
             cell.cell_id,
             cells=self._life.cells,
             last_error=self.last_error,
             state_gone=self._life.state_gone,
+            files_gone=self._life.files_gone,
             last_active=Moment.now(),
         )
         return execution
@@ -391,6 +395,9 @@ class Cells:
         broken = end.output_lost and end.exit is None
         if (end.exit is not None or broken) and not restarted and not self._life.closed:
             self._tasks.spawn(self._life.replace(kernel))
+        limits = self._life.kernel_limits()
+        gone = endings.sentence_about_left_files(end.exit, limits=limits)
+        self._files_told = endings.with_more_files_gone(told.files, gone)
         status = endings.status_of(end)
         has_saved = (end.exit is not None or broken) and await self._life.saved.is_there()
         sentences = [
@@ -500,9 +507,11 @@ class Cells:
         if not cell.done() and kernel is not None and kernel.busy:
             await kernel.kill()
         await asyncio.wait([cell])
-        if not cell.cancelled() and cell.exception() is None and cell.result().state_lost:
-            self._life.state_gone = endings.ABANDONED  # its result goes to nobody
-            self._record.note(within_s=0.0, state_gone=self._life.state_gone)
+        if not cell.cancelled() and cell.exception() is None:  # its result goes to nobody
+            self._life.lose_files(self._files_told)
+            if cell.result().state_lost:
+                self._life.state_gone = endings.ABANDONED
+                self._record.note(within_s=0.0, state_gone=self._life.state_gone)
 
     def _begin(self, work: Coroutine[Any, Any, Execution]) -> "asyncio.Task[Execution]":
         cell = self._tasks.spawn(work)

@@ -159,6 +159,7 @@ class SessionContent(BaseModel):
     last_active_boot: str = ""
     last_active_monotonic_s: float = 0.0
     state_gone: str | None = None
+    files_gone: str | None = None
     last_error: str | None = None
     collected_ns: int = 0
     running: list[_RunningCell] = []

@@ -27,10 +27,9 @@ NEVER_BEGUN = "The cell was interrupted before it began."
 LEFT = "The kernel ended with a cell that ran while the service was being restarted."
 ENDED_MEANWHILE = "The kernel ended while the service was not running."
 DEAF = "The kernel did not answer after the service had been restarted, so it was ended."
-RESULT_LOST = (
-    "The service was restarted before this cell's result was handed on, and it is lost; the files "
-    "are still there."
-)
+#: How a sentence ends that says why a kernel was stopped, if no file is gone.
+FILES_STAY = "; the files stay."
+_RESULT_LOST = "The service was restarted before this cell's result was handed on, and it is lost"
 _NOBODY_THERE = (
     "The cell asked for input() when the service was restarted, and nobody could answer: run it "
     "again."
@@ -40,10 +39,12 @@ DIRECTORY_GONE = (
     "there."
 )
 _GONE = "The variables are gone; the files are still there."
+_VARIABLES_GONE = "The variables are gone."
 _GONE_IN_PART = (
     "The variables are gone; what was saved of them is restored with the next cell, if possible."
 )
 _FILES_THERE = "The files are still there."
+_LAST_FILES_GONE = "files that were written last are gone; earlier ones are still there."
 
 
 def status_of(end: CellEnd) -> Status:
@@ -85,6 +86,8 @@ def sentence_about(
             f"The cell ran past the time limit of {limit} and could not be interrupted, so the "
             "kernel was replaced by a new one"
         )
+        if (files := sentence_about_left_files(end.exit, limits=limits)) is not None:
+            return f"{how}. {_GONE_IN_PART if has_saved else _VARIABLES_GONE} {files}"
         if has_saved:
             return f"{how}. {_GONE_IN_PART} {_FILES_THERE}"
         return f"{how}: the variables are gone, the files are still there."
@@ -92,7 +95,7 @@ def sentence_about(
         how = sentence_about_death(end.exit, limits=limits)
         lost = " What it printed last is missing." if end.output_lost else ""
         gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
-        if end.exit.cause in _DISK_CAUSES:
+        if end.exit.cause in _DISK_CAUSES and not _ended_itself(end.exit):
             gone = (
                 f"{_GONE_IN_PART} The files that the cell wrote last are gone; earlier ones are "
                 "still there."
@@ -100,6 +103,8 @@ def sentence_about(
                 else "The variables and the files it wrote last are gone; earlier files are still "
                 "there."
             )
+        elif (files := sentence_about_left_files(end.exit, limits=limits)) is not None:
+            gone = f"{_GONE_IN_PART if has_saved else _VARIABLES_GONE} {files}"
         return f"{how} {gone}{lost}"
     if end.input_timed_out:
         waited = f"{input_timeout_s:g} s"
@@ -139,11 +144,11 @@ def lost_result(
         has_files: whether the working directory is there.
     """
     if how is None:
-        return Execution(status="died", code=code, message=RESULT_LOST)
+        files = "; the files are still there." if has_files else "."
+        return Execution(status="died", code=code, message=f"{_RESULT_LOST}{files}")
     gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
     if not has_files:
-        variables = _GONE_IN_PART if has_saved else "The variables are gone."
-        gone = f"{variables} {DIRECTORY_GONE}"
+        gone = f"{_GONE_IN_PART if has_saved else _VARIABLES_GONE} {DIRECTORY_GONE}"
     return Execution(status="died", code=code, state_lost=True, message=f"{how} {gone}")
 
 
@@ -154,11 +159,11 @@ def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:
         how: what its host reported.
         limits: the kernel's.
     """
-    if how.cause == "signal" and how.signal is not None:
+    if _ended_itself(how):
+        if how.signal is None:
+            return f"The kernel ended itself (exit status {how.code})."
         name = _SIGNAL_NAMES.get(how.signal, f"signal {how.signal}")
         return f"The kernel was ended by {name}."
-    if how.cause == "exited":
-        return f"The kernel ended itself (exit status {how.code})."
     reason = {
         "memory": f"it used more memory than its limit of {_megabytes(limits.memory_bytes)}",
         "room": f"its files took more room than its limit of {_megabytes(limits.disk_bytes)}",
@@ -173,6 +178,56 @@ def sentence_about_death(how: KernelExit, *, limits: Limits) -> str:
     return (
         "The kernel was stopped." if reason is None else f"The kernel was ended because {reason}."
     )
+
+
+def _ended_itself(how: KernelExit) -> bool:
+    """Whether no limit ended it; it may have left too many files all the same."""
+    if how.cause in _DISK_CAUSES:
+        return how.code is not None or how.signal not in (None, 9)
+    return how.cause == "exited" or (how.cause == "signal" and how.signal is not None)
+
+
+def sentence_about_lost_files(how: KernelExit, *, limits: Limits) -> str | None:
+    """What is gone of the files where a kernel ended between cells; None for nothing.
+
+    Said after :func:`sentence_about_death`, whose reason it doesn't repeat.
+    """
+    files = sentence_about_left_files(how, limits=limits)
+    return files if files is None or _ended_itself(how) else f"The {_LAST_FILES_GONE}"
+
+
+def sentence_about_left_files(how: KernelExit | None, *, limits: Limits) -> str | None:
+    """The same where something else is told of its end, such as that it was stopped: with why.
+
+    Args:
+        how: what its host reported: a limit, if it had left more than that allows; None while it
+            lives.
+        limits: the kernel's.
+    """
+    reason = {
+        "room": (
+            "The last kernel's files took more room than its limit of "
+            f"{_megabytes(limits.disk_bytes)}"
+        ),
+        "files": (
+            f"The last kernel had left more files than its limit of {limits.disk_files}, or "
+            "directories in directories without end"
+        ),
+        "disk": "The last kernel was writing most to this machine's disk when that was nearly full",
+    }.get("" if how is None else how.cause)
+    return None if reason is None else f"{reason}: the {_LAST_FILES_GONE}"
+
+
+def with_more_files_gone(untold: str | None, sentence: str | None) -> str | None:
+    """What is to be told of files that are gone.
+
+    Args:
+        untold: what was to be told before.
+        sentence: what has come to it, if anything.
+    """
+    if untold is None or sentence is None:
+        return untold or sentence
+    return untold if sentence in untold else f"{untold} {sentence}"
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -40,7 +40,8 @@ class KernelLife:
         cells: how many cells they have run.
         restarts: how often the user has asked for a clean one.
         limits: the user's own, for the next one.
-        state_gone: what the user is to be told with the next cell.
+        state_gone: what the user is to be told with the next cell, of how the last kernel ended.
+        files_gone: what the user is to be told with the next cell, of files that are gone.
         libraries_replaced: whether a cell may have put its own in place of what kernels come with.
         patience: with a database that is away, before a cell begins and after it.
         saved: what is saved of the variables.
@@ -84,6 +85,7 @@ class KernelLife:
         self.restarts = 0
         self.limits = limits
         self.state_gone: str | None = None
+        self.files_gone: str | None = None
         self.libraries_replaced = False
         self.patience = Patience(0)
         self.saved = saved
@@ -117,7 +119,7 @@ class KernelLife:
         """See ``Session.take_over``."""
         self.kernel, self.slot = kernel, state.slot
         self.cells, self._memory_bytes = state.cells, state.memory_bytes
-        self.state_gone = gone or state.state_gone
+        self.state_gone, self.files_gone = gone or state.state_gone, state.files_gone
         self._files.expect(shown_before=True)
 
     def restore_first(self) -> None:
@@ -128,9 +130,21 @@ class KernelLife:
 
     def take_told(self) -> Told:
         """What is to be told of an earlier kernel, with the cell that now begins; only once."""
-        told = Told.of(self.state_gone, self._restoration)
-        self.state_gone = self._restoration = None
+        told = Told.of(self.state_gone, self._restoration, self.files_gone)
+        self.state_gone = self.files_gone = self._restoration = None
         return told
+
+    def already_told(self, sentence: str) -> None:
+        """Not tell again what a cell tells that an earlier service has sent."""
+        self.state_gone = None  # of that kernel it tells
+        if self.files_gone is not None and self.files_gone in sentence:
+            self.files_gone = None
+
+    def lose_files(self, sentence: str | None) -> None:
+        """Have the user told with the next cell of files that are gone; None if none are."""
+        self.files_gone = endings.with_more_files_gone(self.files_gone, sentence)
+        if sentence is not None:
+            self._record.note(within_s=0.0, files_gone=self.files_gone)
 
     async def live_kernel(self, tell: OnPhase = _NOBODY) -> Kernel:
         """The live kernel, or a new one with what was saved of the last."""
@@ -139,9 +153,10 @@ class KernelLife:
                 raise SessionClosed(self._user_id)
             kernel = self.kernel
             if kernel is not None and kernel.exit.done():
-                limits = self.kernel_limits()
-                self._gone(endings.sentence_about_death(kernel.exit.result(), limits=limits))
-                await self._end()
+                how, limits = kernel.exit.result(), self.kernel_limits()
+                self._gone(endings.sentence_about_death(how, limits=limits))
+                self.lose_files(endings.sentence_about_lost_files(how, limits=limits))
+                await self._end(is_told=True)
                 kernel = None
             if kernel is None:
                 tell(Phase("starting"))
@@ -156,7 +171,7 @@ class KernelLife:
         """Have a new kernel ready for the next cell."""
         async with self._lock:
             if self.kernel is dead and not self.closed:
-                await self._end()
+                await self._end(is_told=True)  # with its cell
                 with suppress(HostError, NoCapacity):  # the next cell will try again, and say so
                     await self._restore(await self._start())
 
@@ -243,7 +258,7 @@ class KernelLife:
         began = time.monotonic()
         restoration = await self.saved.restore(kernel, cells=self.cells)
         if restoration is not None and restoration.is_kept:  # once more: it may have passed
-            await self._end()
+            await self._end(is_told=True)
             kernel = await self._start()
             restoration = await self.saved.restore(kernel, cells=self.cells)
         self._unrestored = False
@@ -252,7 +267,7 @@ class KernelLife:
         self._restoration = restoration
         self._metrics.kernel_started(time.monotonic() - began, "restored")
         if restoration.failed is not None:
-            await self._end()
+            await self._end(is_told=True)
             kernel = await self._start()
             self._unrestored = False
         return kernel
@@ -288,10 +303,19 @@ class KernelLife:
         finally:
             self.starting = False
 
-    async def _end(self) -> None:
+    async def _end(self, *, is_told: bool = False) -> None:
+        """End the kernel.
+
+        Args:
+            is_told: whether the user is told how it has ended, if it has.
+        """
         kernel, self.kernel = self.kernel, None
         self.libraries_replaced = False
         if kernel is not None:
-            await kernel.kill()
+            is_told = is_told and kernel.exit.done()
+            how = await kernel.kill()
+            if not is_told:
+                limits = self.kernel_limits()
+                self.lose_files(endings.sentence_about_left_files(how, limits=limits))
             self._record.kernel_ended()
             self._pool.look_again()

@@ -199,10 +199,10 @@ class Reattaching:
             collected_ns=state.collected_ns,
         )
         kept = [*lost, *filter(None, [running])]
-        gone = told = None
+        gone = None
         if kernel is None:
             lost, running = kept, None
-            gone = told = endings.ENDED_MEANWHILE if had_kernel else None
+            gone = endings.ENDED_MEANWHILE if had_kernel else None
         is_slow = kernel is not None and kernel.usable and replay is None and running is None
         if kernel is not None and running is None and not is_slow:
             kernel.hear()
@@ -212,9 +212,9 @@ class Reattaching:
             there = state.slot is not None and await self._host.has_slot(state.slot)
             slot = state.slot if there else None  # all was stopped, or the disk is another
             if state.slot is not None and slot is None and state.cells:
-                told = " ".join(filter(None, (gone or state.state_gone, endings.DIRECTORY_GONE)))
+                state = replace(state, files_gone=endings.DIRECTORY_GONE)
             state = replace(state, kernel=None, identity=None, slot=slot)
-        session.take_over(replace(state, running=tuple(kept)), kernel, told)
+        session.take_over(replace(state, running=tuple(kept)), kernel, gone)
         if replay is not None and replay.fresh and running is None:
             session.restore_first()  # the earlier service had not come to that
         if is_slow:

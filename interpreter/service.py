@@ -17,6 +17,7 @@ from interpreter.admin.server import AdminServer, end_this_program
 from interpreter.belongings import Belongings
 from interpreter.data_directory import DataDirectoryLock
 from interpreter.database import open_database
+from interpreter.endings import FILES_STAY
 from interpreter.errors import InterpreterError, NoCapacity, SessionClosed, StorageFailed
 from interpreter.files import FileEvent, FileStore, check_user_id
 from interpreter.hosts.base import KernelHost
@@ -56,8 +57,8 @@ _SPARE_SHARE = 0.25
 _LAYER_FILES = 60_000
 #: How many sets of packages are kept that no kernel uses now.
 _LAYERS = 200
-_CULLED = "The kernel was stopped after being idle for long; the files stay."
-_CROWDED_OUT = "The kernel was stopped while it was idle, to make room for others; the files stay."
+_CULLED = f"The kernel was stopped after being idle for long{FILES_STAY}"
+_CROWDED_OUT = f"The kernel was stopped while it was idle, to make room for others{FILES_STAY}"
 #: How long somebody may wait for a place until an idle session is saved.
 _CROWDED_SAVE_S = 5.0
 #: How often it is looked for sessions to be saved; each so many times, for what is too old.

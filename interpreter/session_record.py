@@ -104,9 +104,13 @@ class SessionRecord:
     def over(self, cell_id: str, **changes: Any) -> None:
         """Note the end of a cell. A later service knows nothing of it, unless it is wanted."""
         running = tuple(c for c in self.state.running if c.cell_id != cell_id or c.wanted)
-        self.state = replace(self.state, running=running, **changes)
+        before, self.state = self.state, replace(self.state, running=running, **changes)
         self._running = None
-        if self._has_files:
+        is_told = (before.state_gone, before.files_gone) != (
+            self.state.state_gone,
+            self.state.files_gone,
+        )
+        if self._has_files or is_told:  # neither is to be handed on again
             self._put(0.0)
         elif self._store is not None and not self._closed:
             self._store.put_over(self.state)

@@ -87,7 +87,8 @@ class SessionState:
         cells: how many it has run.
         memory_bytes: the kernel's own limit; None for that of everybody.
         last_active: when its user was last at work.
-        state_gone: what its user is to be told with the next cell.
+        state_gone: what its user is to be told with the next cell, of how its kernel has ended.
+        files_gone: what its user is to be told with the next cell, of files that are gone.
         last_error: the class of the last exception.
         collected_ns: when its working directory was last scanned, by the host's clock; 0 for never.
         running: cells that run, or that were given to nobody yet; in order.
@@ -101,6 +102,7 @@ class SessionState:
     memory_bytes: int | None = None
     last_active: Moment = field(default_factory=Moment.now)
     state_gone: str | None = None
+    files_gone: str | None = None
     last_error: str | None = None
     collected_ns: int = 0
     running: tuple[RunningCell, ...] = ()
@@ -327,6 +329,7 @@ def _document_of(state: SessionState) -> dict[str, Any]:
         "last_active_boot": state.last_active.boot,
         "last_active_monotonic_s": state.last_active.monotonic_s,
         "state_gone": state.state_gone,
+        "files_gone": state.files_gone,
         "last_error": state.last_error,
         "collected_ns": state.collected_ns,
         "running": [
@@ -376,6 +379,7 @@ def _state_of(document: Mapping[str, Any]) -> SessionState:
             content.last_active_monotonic_s,
         ),
         state_gone=content.state_gone,
+        files_gone=content.files_gone,
         last_error=content.last_error,
         collected_ns=content.collected_ns,
         running=tuple(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interpreter.endings import FILES_STAY
 from interpreter.errors import HostError
 from interpreter.hosts.base import KernelHost
 from interpreter.kernel import Kernel
@@ -305,23 +306,35 @@ class Told:
     Attributes:
         sentence: one or more; None if there is nothing to tell.
         lost: whether variables are gone.
+        files: what of it says that files are gone.
     """
 
     sentence: str | None = None
     lost: bool = False
+    files: str | None = None
 
     @classmethod
-    def of(cls, gone: str | None, restoration: "Restoration | None") -> "Told":
+    def of(
+        cls,
+        gone: str | None,
+        restoration: "Restoration | None",
+        files_gone: str | None = None,
+    ) -> "Told":
         """All of it.
 
         Args:
             gone: why that kernel ended, in a sentence; None if that needs no saying.
             restoration: what was restored of it, if anything could be.
+            files_gone: what files are gone, in a sentence or more; None if none are.
         """
-        if restoration is None:
-            return cls() if gone is None else cls(f"{gone} {GONE}", lost=True)
-        sentence = restoration.sentence()
-        return cls(f"{gone} {sentence}" if gone else sentence, lost=not restoration.complete)
+        variables = GONE if gone is not None else None
+        lost = gone is not None
+        if restoration is not None:
+            variables, lost = restoration.sentence(), not restoration.complete
+        if gone is not None and files_gone is not None and gone.endswith(FILES_STAY):
+            gone = f"{gone.removesuffix(FILES_STAY)}."
+        sentence = " ".join(filter(None, (gone, files_gone, variables)))
+        return cls(sentence or None, lost, files_gone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from interpreter.admin.attachments import Attachments
 from interpreter.admin.audit import write_audit
 from interpreter.admin.protocol import MOST_LISTED, Request, kernel_to_json
 from interpreter.admin.sockets import Peer
+from interpreter.endings import FILES_STAY
 from interpreter.errors import DatabaseUnavailable, InterpreterError
 from interpreter.hosts.base import HostedKernel, KernelHost
 from interpreter.inspection import KernelInfo
@@ -30,7 +31,7 @@ _LEAST_ID_CHARS = 4
 #: A service that can't write into the audit log ends all the same, after so long.
 _STOP_AUDIT_S = 3.0
 _MOST_SAMPLES = 400
-_STOPPED = "The kernel was stopped by an admin; the files stay."
+_STOPPED = f"The kernel was stopped by an admin{FILES_STAY}"
 #: How many kernels are ended at a time: before, their variables are saved.
 _ENDED_AT_ONCE = 4
 

@@ -38,6 +38,7 @@ STATE = SessionState(
     memory_bytes=1 << 30,
     last_active=Moment(AT, "boot", 1.5),
     state_gone="It is gone.",
+    files_gone="They are gone.",
     last_error="ValueError",
     collected_ns=1 << 61,
     running=(CELL,),
@@ -60,7 +61,7 @@ async def test_state_comes_back_as_it_was_put(store: SessionStore) -> None:
     assert found == {"anna": STATE, "ben": SessionState(user_id="ben", last_active=Moment(AT))}
 
 
-#: As version 0.1 wrote it.
+#: As it is written; version 0.1 knew nothing of files that are gone.
 STORED = {
     "user_id": "anna",
     "slot": "s1",
@@ -72,6 +73,7 @@ STORED = {
     "last_active_boot": "boot",
     "last_active_monotonic_s": 1.5,
     "state_gone": "It is gone.",
+    "files_gone": "They are gone.",
     "last_error": "ValueError",
     "collected_ns": 1 << 61,
     "running": [
@@ -111,6 +113,10 @@ async def test_record_is_written_as_other_versions_know_it(store: SessionStore) 
         (STORED, STATE),
         ({**STORED, "of a later version": {"x": 1}}, STATE),
         (
+            {name: value for name, value in STORED.items() if name != "files_gone"},
+            replace(STATE, files_gone=None),
+        ),
+        (
             {"user_id": "anna", "last_active_at": AT},
             SessionState(user_id="anna", last_active=Moment(AT)),
         ),
@@ -127,7 +133,7 @@ async def test_record_is_written_as_other_versions_know_it(store: SessionStore) 
             ),
         ),
     ],
-    ids=["today's", "later", "least", "least with a cell"],
+    ids=["today's", "later", "earlier", "least", "least with a cell"],
 )
 async def test_record_of_another_version_is_read(
     store: SessionStore, stored: dict[str, Any], state: SessionState

@@ -227,6 +227,57 @@ def test_without_a_snapshot_the_variables_are_gone() -> None:
     assert told == Told("It was stopped. The variables of before are gone.", lost=True)
 
 
+_ENDED = "The kernel ended itself (exit status 3)."
+_CULLED = "The kernel was stopped after being idle for long; the files stay."
+_DIRECTORY = (
+    "The working directory is gone, with the files in it; what was uploaded or handed out is still "
+    "there."
+)
+_ALL = Restoration(("x",), 1)
+_PART = Restoration(("x",), 1, cells_since=1)
+_GONE = "The variables of before are gone."
+
+
+@pytest.mark.parametrize(
+    ("gone", "files", "restoration", "sentence", "lost"),
+    [
+        (None, _DIRECTORY, None, _DIRECTORY, False),
+        (None, _DIRECTORY, _ALL, f"{_DIRECTORY} 1 variable was restored (x).", False),
+        (
+            None,
+            _DIRECTORY,
+            _PART,
+            f"{_DIRECTORY} 1 variable was restored (x); what was done since is lost.",
+            True,
+        ),
+        (_ENDED, _DIRECTORY, None, f"{_ENDED} {_DIRECTORY} {_GONE}", True),
+        (_ENDED, _DIRECTORY, _ALL, f"{_ENDED} {_DIRECTORY} 1 variable was restored (x).", False),
+        (
+            _CULLED,
+            _DIRECTORY,
+            _ALL,
+            f"The kernel was stopped after being idle for long. {_DIRECTORY} 1 variable was "
+            "restored (x).",
+            False,
+        ),
+        (
+            _CULLED,
+            _DIRECTORY,
+            Restoration(),
+            f"The kernel was stopped after being idle for long. {_DIRECTORY} There were no "
+            "variables.",
+            False,
+        ),
+        (_CULLED, None, _ALL, f"{_CULLED} 1 variable was restored (x).", False),
+        (_CULLED, None, None, f"{_CULLED} {_GONE}", True),
+    ],
+)
+def test_user_reads_of_files_that_are_gone_beside_what_became_of_the_variables(
+    gone: str | None, files: str | None, restoration: Restoration | None, sentence: str, lost: bool
+) -> None:
+    assert Told.of(gone, restoration, files) == Told(sentence, lost, files)
+
+
 def _told(**reply: object) -> Restoration:
     return restoration_of(reply, limit_bytes=LIMIT, age_s=0.0, cells_since=0)
 

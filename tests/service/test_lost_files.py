@@ -1,0 +1,182 @@
+"""Files that are gone: told once, whatever else is to be told, and with no loss of variables."""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interpreter import Execution, Interpreter, Phase, Session, SessionClosed, Settings
+from interpreter.hosts.base import ExitCause, KernelExit
+from tests.chaos.processes import family_of, kill
+from tests.service.waiting import until
+
+STOPPED = "It was stopped."
+DIRECTORY = (
+    "The working directory is gone, with the files in it; what was uploaded or handed out is still "
+    "there."
+)
+ENDED = "The kernel ended while the service was not running."
+RESTORED = "1 variable was restored (x)."
+ROOM = (
+    "The last kernel's files took more room than its limit of 500 MB: the files that were written "
+    "last are gone; earlier ones are still there."
+)
+
+
+@asynccontextmanager
+async def bare() -> AsyncIterator[Settings]:
+    """The settings of services whose user had a session, and has lost its directory."""
+    with tempfile.TemporaryDirectory(prefix="cellmate-bare-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0, orphan_s=30)
+        async with Interpreter.open(settings, keep_kernels=True) as first:
+            session = await first.session(user_id="anna")
+            await session.execute("x = 41; open('mine.txt', 'w').close()")
+            assert await session.cull(STOPPED)
+        for slot in (settings.data_dir / "sessions").iterdir():
+            shutil.rmtree(slot)
+        yield settings
+
+
+async def _running(session: Session, code: str) -> "asyncio.Task[Execution]":
+    """A cell that has begun."""
+    runs = asyncio.Event()
+
+    def tell(phase: Phase) -> None:
+        if phase.name == "running":
+            runs.set()
+
+    cell = asyncio.create_task(session.execute(code, on_phase=tell))
+    await runs.wait()
+    return cell
+
+
+def _kill_kernel(settings: Settings) -> None:
+    for init in family_of(settings.data_dir).inits:
+        kill(init, signal.SIGKILL)
+
+
+async def _told(service: Interpreter) -> list[tuple[str | None, bool]]:
+    """What the next two cells tell, and whether variables are lost."""
+    session = await service.session(user_id="anna")
+    results = [await session.execute("1"), await session.execute("1")]
+    return [(result.message, result.state_lost) for result in results]
+
+
+async def test_directory_that_is_gone_is_told_after_a_restart_by_the_user() -> None:
+    async with bare() as settings, Interpreter.open(settings) as second:
+        await (await second.session(user_id="anna")).restart()
+        assert await _told(second) == [(DIRECTORY, False), (None, False)]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["kernel lives", "kernel is killed"])
+async def test_directory_that_is_gone_is_told_by_the_service_after_the_next(killed: bool) -> None:
+    async with bare() as settings:
+        async with Interpreter.open(settings, keep_kernels=True) as second:
+            await (await second.session(user_id="anna")).restart()
+        if killed:
+            _kill_kernel(settings)
+        async with Interpreter.open(settings) as third:
+            told = f"{ENDED} {DIRECTORY} There were no variables." if killed else DIRECTORY
+            assert await _told(third) == [(told, False), (None, False)]
+
+
+async def test_directory_that_is_gone_is_told_after_a_cell_that_was_given_up() -> None:
+    async with bare() as settings, Interpreter.open(settings) as second:
+        session = await second.session(user_id="anna")
+        cell = await _running(session, "import time\nwhile True: time.sleep(0.05)")
+        cell.cancel()
+        await asyncio.wait([cell])
+        assert cell.cancelled()
+        assert await _told(second) == [(DIRECTORY, False), (None, False)]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["kernel lives", "kernel is killed"])
+async def test_directory_that_is_gone_is_told_if_the_service_ends_with_the_cell_that_tells_it(
+    killed: bool,
+) -> None:
+    async with bare() as settings:
+        async with Interpreter.open(settings, keep_kernels=True) as second:
+            session = await second.session(user_id="anna")
+            cell = await _running(session, "import time; time.sleep(1.5)")
+        assert isinstance((await asyncio.gather(cell, return_exceptions=True))[0], SessionClosed)
+        if killed:
+            _kill_kernel(settings)
+        async with Interpreter.open(settings) as third:
+            (recovered,) = third.recovered
+            message = (await recovered.result).message
+            assert message is not None
+            if killed:
+                assert DIRECTORY not in message
+                (told, _), last = await _told(third)
+                assert told is not None and told.startswith(f"{ENDED} {DIRECTORY} ")
+                assert last == (None, False)
+            else:
+                assert message == f"{STOPPED} {DIRECTORY} {RESTORED}"
+                assert await _told(third) == [(None, False), (None, False)]
+
+
+@pytest.fixture
+def stopped_as(
+    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[ExitCause], None]:
+    """Have the session's kernels, when they are stopped, end with another cause."""
+    host = type(service._host)
+    real = host._cause
+
+    def set_cause(cause: ExitCause) -> None:
+        def as_told(host: Any, fork: Any, status: int | None) -> KernelExit:
+            how = real(host, fork, status)
+            own = fork.kernel.slot == session.slot and how.cause == "stopped"
+            return KernelExit(cause, signal=9) if own else how
+
+        monkeypatch.setattr(host, "_cause", as_told)
+
+    return set_cause
+
+
+async def test_files_that_a_culled_kernel_left_too_many_are_told(
+    session: Session, stopped_as: Callable[[ExitCause], None]
+) -> None:
+    await session.execute("x = 41")
+    stopped_as("room")
+    assert await session.cull("The kernel was stopped by an admin; the files stay.")
+    stopped_as("stopped")
+    result = await session.execute("1")
+    assert result.message == f"The kernel was stopped by an admin. {ROOM} {RESTORED}"
+    assert not result.state_lost
+    assert (await session.execute("1")).message is None
+
+
+async def test_files_that_a_restarted_kernel_left_too_many_are_told(
+    session: Session, stopped_as: Callable[[ExitCause], None]
+) -> None:
+    await session.execute("x = 41")
+    stopped_as("room")
+    await session.restart()
+    stopped_as("stopped")
+    result = await session.execute("'x' in globals()")
+    assert (result.text, result.state_lost) == (f"False\n{ROOM}", False)
+    assert (await session.execute("1")).message is None
+
+
+async def test_files_that_a_kernel_lost_between_cells_are_told(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute("x = 41")
+    fork = service._host._forks[session.hosted.kernel_id]
+    service._host._end_for(fork, "room")
+    await until(lambda: not session.live)
+    result = await session.execute("1")
+    assert result.message == (
+        "The kernel was ended because its files took more room than its limit of 500 MB. The files "
+        "that were written last are gone; earlier ones are still there. The variables of before "
+        "are gone."
+    )
+    assert (await session.execute("1")).message is None
