@@ -167,6 +167,17 @@ class KernelLife:
         await self._files.followed()
         return kernel
 
+    async def restored_kernel(self) -> Kernel | None:
+        """The live kernel with what was saved of the last; None without one: none is started."""
+        async with self._lock:
+            kernel = self.kernel
+            if self.closed or kernel is None or kernel.exit.done():
+                return None
+            if self._unrestored:
+                await self._files.show(kernel.hosted.slot, self.patience)
+                kernel = await self._restore(kernel)
+            return kernel
+
     async def replace(self, dead: Kernel) -> None:
         """Have a new kernel ready for the next cell."""
         async with self._lock:

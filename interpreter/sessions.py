@@ -474,6 +474,21 @@ class Session:
 
         return release
 
+    async def restored(self) -> HostedKernel | None:
+        """Its live kernel, in which what was saved is restored; None without one.
+
+        A caller who waits no longer doesn't end that.
+
+        Raises:
+            DatabaseUnavailable, HostError: it can't be restored now.
+            NoCapacity, KernelStartFailed, SandboxUnavailable: restoring has ended the kernel, and
+                no other one could be started.
+        """
+        restoring = self._tasks.spawn(self._life.restored_kernel())
+        restoring.add_done_callback(lambda task: task.cancelled() or task.exception())
+        kernel = await asyncio.shield(restoring)
+        return None if kernel is None else kernel.hosted
+
     @property
     def slot(self) -> str | None:
         """Its sandbox directory; None before its first kernel."""

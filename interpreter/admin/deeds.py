@@ -31,6 +31,8 @@ _LEAST_ID_CHARS = 4
 #: A service that can't write into the audit log ends all the same, after so long.
 _STOP_AUDIT_S = 3.0
 _MOST_SAMPLES = 400
+#: How long somebody who wants to attach waits for what is restored; the server waits for a minute.
+_RESTORE_S = 30.0
 _STOPPED = f"The kernel was stopped by an admin{FILES_STAY}"
 #: How many kernels are ended at a time: before, their variables are saved.
 _ENDED_AT_ONCE = 4
@@ -181,12 +183,20 @@ class Deeds:
     async def _attach(self, request: Request, peer: Peer) -> dict[str, Any]:
         session, _ = self._find(request.target)
         await self._audit(peer, "kernel attach", session.user_id)
-        kernel = session.hosted
-        if kernel is None:
-            raise NotDone(f"The kernel of user {session.user_id!r} has just ended.")
         release = session.hold()
         try:
+            # Else it would be restored over whatever the admin does, with the user's next cell.
+            async with asyncio.timeout(_RESTORE_S):
+                kernel = await session.restored()
+            if kernel is None:
+                raise NotDone(f"The kernel of user {session.user_id!r} has just ended.")
             connection_file = self._attachments.add(kernel, release)
+        except TimeoutError as error:
+            release()
+            raise NotDone(
+                f"The variables of user {session.user_id!r} are still being restored: try again in "
+                "a moment."
+            ) from error
         except BaseException as error:
             release()
             if isinstance(error, OSError):

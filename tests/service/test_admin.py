@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,12 +26,14 @@ from interpreter import (
     Settings,
 )
 from interpreter.__main__ import main
+from interpreter.admin import deeds as deeds_module
 from interpreter.admin.attachments import Attachments, Patience
 from interpreter.admin.client import AdminClient, NoService, Refused
 from interpreter.admin.deeds import Deeds, NotDone
 from interpreter.admin.protocol import MOST_REQUEST_BYTES, Request
 from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL, Peer, connect_in
 from interpreter.hosts.base import HostedKernel
+from interpreter.snapshots import SavedState
 from tests.service.waiting import until
 
 BUSY = "import time\nfor i in range(600): time.sleep(0.1)"
@@ -260,6 +263,57 @@ async def test_what_an_admin_did_in_a_kernel_outlives_it(
     assert session.is_save_due(0.0), "no cell of the user's has run, but x is another"
     assert await session.cull("It was idle.")
     assert (await session.execute("x")).text.startswith("'the admin'")
+
+
+async def test_an_admin_finds_what_is_restored_and_no_restoring_undoes_what_they_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="cellmate-attach-") as directory:
+        Path(directory).chmod(0o711)
+        settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0, orphan_s=30)
+        restoring = asyncio.Event()
+
+        async def wait(*_: object, **__: object) -> None:
+            restoring.set()
+            await asyncio.Event().wait()
+
+        async with Interpreter.open(settings, keep_kernels=True) as first:
+            session = await first.session(user_id="anna")
+            await session.execute("x = 41")
+            assert await session.cull("It was stopped.")
+            with monkeypatch.context() as patched:
+                patched.setattr(SavedState, "restore", wait)
+                asking = asyncio.create_task(session.execute("x = 42"))
+                await restoring.wait()
+        await asyncio.gather(asking, return_exceptions=True)
+        async with Interpreter.open(settings) as second:
+            assert second.reattached == 1
+            done = await ask(second, Request("attach", "anna"))
+            async with jupyter(done["connection_file"]) as client:
+                assert await run_attached(client, "print(x); x = 'changed'") == "41\n"
+            session = await second.session(user_id="anna")
+            result = await session.execute("print(x)")
+            assert result.text.startswith("changed\n")
+            assert result.message == "It was stopped. 1 variable was restored (x)."
+
+
+async def test_who_attaches_while_variables_are_restored_is_told_to_come_again(
+    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deeds_module, "_RESTORE_S", 0.2)
+    load = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)"
+    await session.execute(
+        f"class Slow:\n    def __reduce__(self): return exec, ({load!r},)\nslow = Slow(); x = 1"
+    )
+    assert await session.cull("It was stopped.")
+    asking = asyncio.create_task(session.execute("print(x)"))
+    slot = service.settings.data_dir / "sessions" / str(session.slot)
+    await until((slot / "packages" / ".snapshot").exists)
+    with pytest.raises(Refused, match="are still being restored: try again in a moment"):
+        await ask(service, Request("attach", session.user_id))
+    (slot / "work" / "go").touch()
+    assert (await asking).text.startswith("1\n")
+    assert not session.held
 
 
 async def test_a_kernel_that_an_admin_is_attached_to_is_not_crowded_out(tmp_path: Path) -> None:
