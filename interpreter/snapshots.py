@@ -11,10 +11,11 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ _LEAST_MEMORY_BYTES, _MOST_MEMORY_BYTES = 32 * _MIB, 1024 * _MIB
 SAVE_S, RESTORE_S = 20.0, 60.0
 #: What a kernel saves may be on its disk for so much longer.
 _TAKING_S = 10.0
+#: So much of that time who saves may wait beforehand for room on the disk that is kept for others.
+_ROOM_WAIT_SHARE = 0.25
 
 _NAME_CHARS, _DETAIL_CHARS = 40, 60
 _NAMED, _NAMED_LOST = 5, 4
@@ -99,6 +102,10 @@ class SnapshotStore:
         self._root = root
         self._owners: set[str] = set()
         self._at_work: Counter[str] = Counter()
+        self._kept_free: dict[object, int] = {}
+        self._given_back = asyncio.Event()
+        # What is free and what may go is read by one thread while another has something go.
+        self._room_lock = threading.Lock()
 
     @contextmanager
     def at_work(self, user_id: str) -> Iterator[None]:
@@ -188,15 +195,53 @@ class SnapshotStore:
     def expire(self, *, older_than_s: float) -> int:
         """Delete what is older, unless it is at work. Returns how many there were."""
         end = time.time() - older_than_s
-        old = [kept for _, kept in self._idle() if kept.saved_at < end]
-        for kept in old:
-            _evict(kept)
+        with self._room_lock:
+            old = [kept for _, kept in self._idle() if kept.saved_at < end]
+            for kept in old:
+                _evict(kept)
         return len(old)
+
+    @asynccontextmanager
+    async def room_for(self, user_id: str, most_bytes: int, *, wait_s: float) -> AsyncIterator[int]:
+        """Keep room for a user's next snapshot, until it is written to the disk or has failed.
+
+        Args:
+            user_id: whose it is.
+            most_bytes: how large it may be.
+            wait_s: how long to wait, in seconds, for room that is kept for others, and which they
+                rarely need all of.
+
+        Yields:
+            How large it may be, in bytes, if all that may go for it went.
+        """
+        until = asyncio.get_running_loop().time() + wait_s
+        while True:
+            given_back, others = self._given_back, self._kept_free
+            # A file that is written meanwhile may not be seen yet: its room counts as kept.
+            room = await asyncio.to_thread(self.most_room, user_id)
+            kept_free = sum({**others, **self._kept_free}.values())
+            most = max(0, min(most_bytes, room - kept_free))
+            if most == most_bytes or not kept_free:
+                break
+            try:
+                async with asyncio.timeout_at(until):
+                    await given_back.wait()
+            except TimeoutError:
+                break
+        claim = object()
+        self._kept_free = {**self._kept_free, claim: most}
+        try:
+            yield most
+        finally:
+            self._kept_free = {c: size for c, size in self._kept_free.items() if c is not claim}
+            given_back, self._given_back = self._given_back, asyncio.Event()
+            given_back.set()
 
     def most_room(self, user_id: str) -> int:
         """How large a user's next snapshot may be, if all that may go for it went, in bytes."""
-        may_go = sum(kept.size_bytes for owner, kept in self._idle() if owner != user_id)
-        return max(0, self._room() + self._own_bytes(user_id) + may_go)
+        with self._room_lock:
+            may_go = sum(kept.size_bytes for owner, kept in self._idle() if owner != user_id)
+            return max(0, self._room() + self._own_bytes(user_id) + may_go)
 
     def make_room(self, user_id: str) -> None:
         """Have room on the disk for what was written for a user, and isn't kept yet.
@@ -206,18 +251,19 @@ class SnapshotStore:
         Raises:
             OSError: there is no room.
         """
-        lacking = -self._room() - self._own_bytes(user_id)  # the one of before is replaced
-        going: list[Snapshot] = []
-        for owner, kept in sorted(self._idle(), key=lambda one: one[1].saved_at):
-            if lacking <= 0:
-                break
-            if owner != user_id:
-                going.append(kept)
-                lacking -= kept.size_bytes
-        if lacking > 0:
-            raise OSError("there is no room for it on the disk")
-        for kept in going:
-            _evict(kept)
+        with self._room_lock:
+            lacking = -self._room() - self._own_bytes(user_id)  # the one of before is replaced
+            going: list[Snapshot] = []
+            for owner, kept in sorted(self._idle(), key=lambda one: one[1].saved_at):
+                if lacking <= 0:
+                    break
+                if owner != user_id:
+                    going.append(kept)
+                    lacking -= kept.size_bytes
+            if lacking > 0:
+                raise OSError("there is no room for it on the disk")
+            for kept in going:
+                _evict(kept)
 
     def _room(self) -> int:
         disk = shutil.disk_usage(self._root)
@@ -566,24 +612,26 @@ class SavedState:
     async def _save(self, kernel: Kernel, cells: int, limits: Limits, time_s: float) -> Snapshot:
         used = self._host.resources(kernel.hosted.kernel_id)
         spare = limits.memory_bytes - (used.memory_bytes if used else limits.memory_bytes)
-        room = await asyncio.to_thread(self._store.most_room, self._user_id)
-        most = min(self._most_bytes, room)
-        extra = room_for_saving(most)
-        # If it is given up before that is over, the kernel may still be saving.
-        over = self._host.allow(kernel.hosted.kernel_id, extra, for_s=time_s + _TAKING_S)
-        reply = await kernel.save_state(
-            file_bytes=most,
-            # Half of it: what is saved is partly copied, and cells may run meanwhile.
-            memory_bytes=min(max(spare // 2, _LEAST_MEMORY_BYTES), _MOST_MEMORY_BYTES),
-            disk_bytes=limits.disk_bytes + extra,
-            time_s=time_s,
-        )
-        if reply.get("status") != "ok":
-            raise OSError("the kernel has saved nothing")
-        target = await asyncio.to_thread(self._store.new, self._user_id)
-        slot = kernel.hosted.slot
-        await self._host.take_snapshot(slot, target, most_bytes=most + _INDEX_BYTES)
-        over()
+        began = time.monotonic()
+        wait_s = time_s * _ROOM_WAIT_SHARE
+        async with self._store.room_for(self._user_id, self._most_bytes, wait_s=wait_s) as most:
+            left_s = time_s - (time.monotonic() - began)
+            extra = room_for_saving(most)
+            # If it is given up before that is over, the kernel may still be saving.
+            over = self._host.allow(kernel.hosted.kernel_id, extra, for_s=left_s + _TAKING_S)
+            reply = await kernel.save_state(
+                file_bytes=most,
+                # Half of it: what is saved is partly copied, and cells may run meanwhile.
+                memory_bytes=min(max(spare // 2, _LEAST_MEMORY_BYTES), _MOST_MEMORY_BYTES),
+                disk_bytes=limits.disk_bytes + extra,
+                time_s=left_s,
+            )
+            if reply.get("status") != "ok":
+                raise OSError("the kernel has saved nothing")
+            target = await asyncio.to_thread(self._store.new, self._user_id)
+            slot = kernel.hosted.slot
+            await self._host.take_snapshot(slot, target, most_bytes=most + _INDEX_BYTES)
+            over()
         try:
             await asyncio.to_thread(self._store.make_room, self._user_id)
         except OSError:

@@ -1,9 +1,11 @@
 """Snapshots on the disk, and what is said of them; no kernel is needed."""
 
+import asyncio
 import json
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +149,70 @@ def test_snapshot_at_work_makes_no_room_and_does_not_expire(
         assert kept["a"].exists()
     store.make_room("c")
     assert store.find("a") is None
+
+
+async def _room(store: SnapshotStore, user_id: str, done: asyncio.Event, wait_s: float) -> int:
+    """How much room is kept for a user's snapshot, which is written until it is done."""
+    async with store.room_for(user_id, 100, wait_s=wait_s) as most:
+        await done.wait()
+        return most
+
+
+async def test_room_is_kept_for_one_snapshot_only(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _free(monkeypatch, 250)
+    done = asyncio.Event()
+    done.set()
+    async with store.room_for("a", 100, wait_s=0.0) as first:
+        rooms = [await _room(store, user, done, 0.0) for user in "bb"]
+        async with store.room_for("b", 100, wait_s=0.0) as second:
+            assert (first, rooms, second) == (100, [100, 100], 100)
+            assert await _room(store, "c", done, 0.0) == 50
+            async with store.room_for("c", 100, wait_s=0.0):
+                assert await _room(store, "d", done, 0.0) == 0
+    assert await _room(store, "d", done, 0.0) == 100
+
+
+async def test_who_saves_waits_for_room_that_others_need_not(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _free(monkeypatch, 150)
+    done = asyncio.Event()
+    async with store.room_for("a", 100, wait_s=0.0):
+        waiting = [asyncio.create_task(_room(store, user, done, 3600.0)) for user in "bcd"]
+        given_up = asyncio.create_task(_room(store, "e", done, 3600.0))
+        await asyncio.sleep(0.1)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert not any(task.done() for task in waiting)
+    done.set()
+    assert [await task for task in waiting] == [100, 100, 100]
+
+
+async def test_room_that_was_measured_before_another_was_written_is_measured_again(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _free(monkeypatch, 100)
+    measured, written = threading.Event(), threading.Event()
+    most_room = SnapshotStore.most_room
+
+    def slow(store: SnapshotStore, user_id: str) -> int:
+        room = most_room(store, user_id)
+        if user_id == "b" and not measured.is_set():
+            measured.set()
+            written.wait(60)
+        return room
+
+    monkeypatch.setattr(SnapshotStore, "most_room", slow)
+    done = asyncio.Event()
+    done.set()
+    async with store.room_for("a", 100, wait_s=0.0):
+        second = asyncio.create_task(_room(store, "b", done, 0.0))
+        await asyncio.to_thread(measured.wait, 60)
+        _free(monkeypatch, 10)  # it is written
+    written.set()
+    assert await second == 10
 
 
 def test_making_room_takes_nothing_that_is_being_written(

@@ -226,6 +226,34 @@ async def test_state_that_the_disk_had_no_room_to_show_is_kept(
     assert _saved(service, session.user_id) == kept
 
 
+async def test_sessions_that_are_saved_at_once_do_not_take_each_others_room(
+    service: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, real = type(service._host), type(service._host).take_snapshot
+
+    async def slow(host: Any, slot: str, target: Path, *, most_bytes: int) -> int:
+        size = await real(host, slot, target, most_bytes=most_bytes)
+        await asyncio.sleep(0.5)  # meanwhile the others are written, too
+        return size
+
+    def room(store: snapshots.SnapshotStore) -> int:
+        taken = sum(path.stat().st_size for path in store._root.rglob("*") if path.is_file())
+        return (5 << 19) - taken
+
+    sessions = [await service.session(user_id=f"at-once-{n}") for n in range(4)]
+    for session in sessions:
+        await session.execute("import os; big = os.urandom(1 << 20)")
+    with monkeypatch.context() as patched:
+        patched.setattr(host, "take_snapshot", slow)
+        patched.setattr(snapshots.SnapshotStore, "_room", room)
+        assert await asyncio.gather(*(session.save_state() for session in sessions)) == [True] * 4
+        assert service._snapshots._room() >= 0
+    kept = [service._snapshots.find(session.user_id) for session in sessions]
+    assert sum(one is not None and one.size_bytes > 1 << 20 for one in kept) == 2
+    for session in sessions:
+        await session.close()
+
+
 async def test_cells_run_while_a_session_is_saved(service: Interpreter, session: Session) -> None:
     await session.execute(f"x = 1\n{SLOW}")
     saving = asyncio.create_task(session.save_state())
