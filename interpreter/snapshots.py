@@ -86,12 +86,15 @@ class Snapshot:
         size_bytes: its size.
         cells: how many cells the session had run.
         saved_at: when, in seconds since 1970.
+        variables: how many it holds, beside imports and the working directory; None if nobody
+            wrote that down.
     """
 
     path: Path
     size_bytes: int
     cells: int
     saved_at: float
+    variables: int | None = None
 
 
 class SnapshotStore:
@@ -152,7 +155,14 @@ class SnapshotStore:
             size, cells, saved_at = record["bytes"], record["cells"], record["saved_at"]
             if path.stat().st_size != size:  # the machine broke down meanwhile
                 return None
-            return Snapshot(path, int(size), int(cells), float(saved_at))
+            variables = record.get("variables")
+            return Snapshot(
+                path,
+                int(size),
+                int(cells),
+                float(saved_at),
+                None if variables is None else int(variables),
+            )
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -166,19 +176,26 @@ class SnapshotStore:
         self._directory(user_id).mkdir(mode=0o700, exist_ok=True)
         return self._directory(user_id) / secrets.token_hex(8)
 
-    def keep(self, user_id: str, path: Path, *, cells: int) -> Snapshot:
+    def keep(self, user_id: str, path: Path, *, cells: int, variables: int) -> Snapshot:
         """Have what was written be the user's snapshot, in place of the last one.
+
+        Args:
+            user_id: whose it is.
+            path: from :meth:`new`.
+            cells: how many cells the session had run.
+            variables: how many it holds.
 
         Raises:
             OSError: it can't be kept.
         """
         before = self.find(user_id)
-        kept = Snapshot(path, path.stat().st_size, cells, time.time())
+        kept = Snapshot(path, path.stat().st_size, cells, time.time(), variables)
         record = {
             "file": path.name,
             "bytes": kept.size_bytes,
             "cells": cells,
             "saved_at": kept.saved_at,
+            "variables": variables,
         }
         coming = path.with_suffix(".json")
         coming.write_text(json.dumps(record))
@@ -561,8 +578,9 @@ class SavedState:
         return self._took_s
 
     async def is_there(self) -> bool:
-        """Whether something is saved."""
-        return await self._find() is not None
+        """Whether variables are saved."""
+        kept = await self._find()
+        return kept is not None and kept.variables != 0
 
     async def _find(self) -> Snapshot | None:
         if self._most_bytes == 0 or not self._store.may_have(self._user_id):
@@ -587,7 +605,7 @@ class SavedState:
             return False
         async with self._lock:
             # Others who needed room may have taken away what was saved.
-            if not self._stale and cells == self._cells and await self.is_there():
+            if not self._stale and cells == self._cells and await self._find() is not None:
                 return True
             began = time.monotonic()
             self._cells = None if cells == self._cells else self._cells
@@ -637,7 +655,10 @@ class SavedState:
         except OSError:
             await asyncio.to_thread(target.unlink)
             raise
-        return await asyncio.to_thread(self._store.keep, self._user_id, target, cells=cells)
+        variables = _count(reply.get("saved"))
+        return await asyncio.to_thread(
+            self._store.keep, self._user_id, target, cells=cells, variables=variables
+        )
 
     async def restore(self, kernel: Kernel, *, cells: int) -> Restoration | None:
         """Have a new kernel load what was saved; None if there is nothing.

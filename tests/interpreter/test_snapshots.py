@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> SnapshotStore:
 def _keep(store: SnapshotStore, user_id: str, content: bytes = b"x", cells: int = 1) -> Path:
     path = store.new(user_id)
     path.write_bytes(content)
-    store.keep(user_id, path, cells=cells)
+    store.keep(user_id, path, cells=cells, variables=1)
     return path
 
 
@@ -79,6 +79,15 @@ def test_record_that_is_damaged_is_no_snapshot(store: SnapshotStore, record: str
     path = _keep(store, "a")
     path.with_name("snapshot.json").write_text(record)
     assert store.find("a") is None
+
+
+def test_record_of_a_version_that_counted_no_variables_is_read(store: SnapshotStore) -> None:
+    path = _keep(store, "a")
+    record = json.loads(path.with_name("snapshot.json").read_text())
+    assert record.pop("variables") == 1
+    path.with_name("snapshot.json").write_text(json.dumps(record))
+    found = store.find("a")
+    assert found is not None and (found.path, found.variables) == (path, None)
 
 
 def test_file_of_another_size_is_no_snapshot(store: SnapshotStore) -> None:
@@ -224,7 +233,7 @@ def test_making_room_takes_nothing_that_is_being_written(
     _free(monkeypatch, -1)
     store.make_room("c")  # looked just before "a" was at work
     assert not before.exists()
-    assert store.keep("a", coming, cells=2) == store.find("a")
+    assert store.keep("a", coming, cells=2, variables=0) == store.find("a")
 
 
 def _lost(name: str, why: str, detail: str = "", size_bytes: int = 0) -> LostVariable:

@@ -119,6 +119,27 @@ async def test_after_a_death_the_last_saved_state_is_there(session: Session) -> 
     assert result.message.startswith("The kernel ended itself (exit status 4). 1 variable")
 
 
+async def test_nothing_is_promised_of_a_snapshot_without_variables(
+    service: Interpreter, session: Session
+) -> None:
+    await session.execute(
+        "import os, fractions as f\nos.mkdir('below'); os.chdir('below'); gen = (n for n in ())"
+    )
+    assert await session.save_state()
+    assert not await session.has_saved()
+    assert await session.save_state() and len(_saved(service, session.user_id)) == 2
+    died = await session.execute("os._exit(3)")
+    assert died.message == (
+        "The kernel ended itself (exit status 3). The variables are gone; the files are still "
+        "there."
+    )
+    found, _ = await _state(session, "os.path.basename(os.getcwd()), f.Fraction(1)")
+    assert found == "below 1"
+    await session.execute("x = 1")
+    assert await session.save_state()
+    assert await session.has_saved()
+
+
 @pytest.mark.parametrize("by", ["interrupt", "cancelling"])
 async def test_cell_need_not_wait_for_what_is_restored(
     service: Interpreter, session: Session, by: str
