@@ -290,7 +290,7 @@ class Cells:
             if not stop.done():
                 cell.tell(phase)
 
-        starting = self._tasks.spawn(self._life.live_kernel(tell))
+        starting = self._tasks.spawn(self._life.kernel_for_cell(tell, lambda: not stop.done()))
         # It may fail with nobody there to be told: the next cell tries again.
         starting.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:

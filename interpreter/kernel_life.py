@@ -167,6 +167,18 @@ class KernelLife:
         await self._files.followed()
         return kernel
 
+    async def kernel_for_cell(self, tell: OnPhase, is_wanted: Callable[[], bool]) -> Kernel:
+        """The same for a cell, which changes what was saved: that is written down before.
+
+        Args:
+            tell: gets phases.
+            is_wanted: whether the cell is still to begin.
+        """
+        kernel = await self.live_kernel(tell)
+        if self.saved.needs_mark and is_wanted():
+            await self.saved.mark()
+        return kernel
+
     async def restored_kernel(self) -> Kernel | None:
         """The live kernel with what was saved of the last; None without one: none is started."""
         async with self._lock:
@@ -242,11 +254,12 @@ class KernelLife:
                 await self._end()
                 self._gone(endings.DEAF)
 
-    async def save(self, *, time_s: float) -> bool:
+    async def save(self, *, time_s: float, is_busy: Callable[[], bool]) -> bool:
         """Save the variables for a kernel to come. No cell may run; one may come meanwhile.
 
         Args:
             time_s: how long it may take, in seconds.
+            is_busy: whether a cell has come, though it may not have begun.
 
         Returns:
             Whether they are saved as they are now.
@@ -255,7 +268,13 @@ class KernelLife:
         if kernel is None or not kernel.usable or self._unrestored:
             return False
         limits = self.kernel_limits()
-        saved = await self.saved.save(kernel, cells=cells, limits=limits, time_s=time_s)
+        saved = await self.saved.save(
+            kernel,
+            cells=cells,
+            limits=limits,
+            time_s=time_s,
+            is_outdated=lambda: self.cells != cells or is_busy(),
+        )
         return saved and self.cells == cells
 
     # -- steps; they need the lock ---------------------------------------------------------------

@@ -564,7 +564,7 @@ class Session:
             return False
         if self.held:
             self._saved.outdate()
-        return await self._life.save(time_s=time_s)
+        return await self._life.save(time_s=time_s, is_busy=lambda: self.busy)
 
     async def has_saved(self) -> bool:
         """Whether a new kernel would get variables that were saved."""

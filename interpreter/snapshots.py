@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ log = get_logger(__name__)
 _MIB = 1 << 20
 _RECORD = "snapshot.json"
 _RECORD_BYTES = 4_096
+#: How the name of an empty file ends that says of a snapshot: a cell has begun since.
+_MARK = ".outdated"
 _FILE_NAME = re.compile(r"[0-9a-f]{16}")
 #: A snapshot's index, of what a kernel writes beside the variables.
 _INDEX_BYTES = 8 * _MIB
@@ -88,6 +90,7 @@ class Snapshot:
         saved_at: when, in seconds since 1970.
         variables: how many it holds, beside imports and the working directory; None if nobody
             wrote that down.
+        outdated: whether a cell has begun since, counted or not.
     """
 
     path: Path
@@ -95,6 +98,7 @@ class Snapshot:
     cells: int
     saved_at: float
     variables: int | None = None
+    outdated: bool = False
 
 
 class SnapshotStore:
@@ -136,7 +140,7 @@ class SnapshotStore:
                 continue
             self._owners.add(user_id)
             for path in self._directory(user_id).iterdir():
-                if path != kept.path and path.name != _RECORD:
+                if path not in (kept.path, kept.path.with_suffix(_MARK)) and path.name != _RECORD:
                     path.unlink(missing_ok=True)
 
     def may_have(self, user_id: str) -> bool:
@@ -162,6 +166,7 @@ class SnapshotStore:
                 int(cells),
                 float(saved_at),
                 None if variables is None else int(variables),
+                path.with_suffix(_MARK).exists(),
             )
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -176,7 +181,31 @@ class SnapshotStore:
         self._directory(user_id).mkdir(mode=0o700, exist_ok=True)
         return self._directory(user_id) / secrets.token_hex(8)
 
-    def keep(self, user_id: str, path: Path, *, cells: int, variables: int) -> Snapshot:
+    def mark(self, user_id: str) -> None:
+        """Write beside a user's snapshot, if there is one, that a cell has begun since.
+
+        An empty file: on the disk with the file system's next commit, unlike what is in a file.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        kept = self.find(user_id)
+        if kept is not None:
+            kept.path.with_suffix(_MARK).touch(mode=0o600)
+
+    def unmark(self, user_id: str) -> None:
+        """Take that back: the cell never began.
+
+        Raises:
+            OSError: it can't be removed.
+        """
+        kept = self.find(user_id)
+        if kept is not None:
+            kept.path.with_suffix(_MARK).unlink(missing_ok=True)
+
+    def keep(
+        self, user_id: str, path: Path, *, cells: int, variables: int, outdated: bool
+    ) -> Snapshot:
         """Have what was written be the user's snapshot, in place of the last one.
 
         Args:
@@ -184,12 +213,13 @@ class SnapshotStore:
             path: from :meth:`new`.
             cells: how many cells the session had run.
             variables: how many it holds.
+            outdated: whether a cell has begun since it was made.
 
         Raises:
             OSError: it can't be kept.
         """
         before = self.find(user_id)
-        kept = Snapshot(path, path.stat().st_size, cells, time.time(), variables)
+        kept = Snapshot(path, path.stat().st_size, cells, time.time(), variables, outdated)
         record = {
             "file": path.name,
             "bytes": kept.size_bytes,
@@ -197,11 +227,16 @@ class SnapshotStore:
             "saved_at": kept.saved_at,
             "variables": variables,
         }
+        if outdated:
+            path.with_suffix(_MARK).touch(mode=0o600)
         coming = path.with_suffix(".json")
         coming.write_text(json.dumps(record))
         coming.replace(path.with_name(_RECORD))
         if before is not None:
             before.path.unlink(missing_ok=True)
+        for mark in path.parent.glob(f"*{_MARK}"):
+            if mark.stem != path.name:
+                mark.unlink(missing_ok=True)
         return kept
 
     def delete(self, user_id: str) -> None:
@@ -552,6 +587,7 @@ class SavedState:
         self._cells: int | None = None
         self._tried: int | None = None
         self._stale = False
+        self._is_marked = False
         self._saved_at = time.monotonic()
         self._took_s = 0.0
         self._lock = asyncio.Lock()
@@ -577,6 +613,27 @@ class SavedState:
         """How long the last saving took, whatever became of it, in seconds."""
         return self._took_s
 
+    @property
+    def needs_mark(self) -> bool:
+        """Whether a cell that begins is the first since the last save: see :meth:`mark`."""
+        possible = self._most_bytes > 0 and self._store.may_have(self._user_id)
+        return possible and not self._is_marked
+
+    async def mark(self) -> None:
+        """Write down that what is saved is outdated, before a cell makes it so.
+
+        The count of cells is written later, or never if all ends at once: whoever restores what is
+        saved says all the same that it is not the newest.
+        """
+        self._is_marked = True
+        await self._write_mark(self._store.mark)
+
+    async def _write_mark(self, write: Callable[[str], None]) -> None:
+        try:
+            await asyncio.to_thread(write, self._user_id)
+        except OSError as error:
+            log.warning("a snapshot's mark is wrong", user_id=self._user_id, reason=str(error))
+
     async def is_there(self) -> bool:
         """Whether variables are saved."""
         kept = await self._find()
@@ -587,7 +644,15 @@ class SavedState:
             return None
         return await asyncio.to_thread(self._store.find, self._user_id)
 
-    async def save(self, kernel: Kernel, *, cells: int, limits: Limits, time_s: float) -> bool:
+    async def save(
+        self,
+        kernel: Kernel,
+        *,
+        cells: int,
+        limits: Limits,
+        time_s: float,
+        is_outdated: Callable[[], bool],
+    ) -> bool:
         """Have a kernel save its variables, unless that has been done since the last cell.
 
         What has failed is tried again: see :meth:`is_due` for whether that makes sense by now.
@@ -597,6 +662,7 @@ class SavedState:
             cells: how many cells the session has run.
             limits: the kernel's.
             time_s: how long it may take, in seconds.
+            is_outdated: whether a cell has come meanwhile.
 
         Returns:
             Whether they are saved.
@@ -606,13 +672,18 @@ class SavedState:
         async with self._lock:
             # Others who needed room may have taken away what was saved.
             if not self._stale and cells == self._cells and await self._find() is not None:
+                if self._is_marked and not is_outdated():  # the cell never began
+                    self._is_marked = False
+                    await self._write_mark(self._store.unmark)
+                    if is_outdated():
+                        await self.mark()
                 return True
             began = time.monotonic()
             self._cells = None if cells == self._cells else self._cells
             self._tried, self._saved_at, self._stale = cells, began, False
             try:
                 with self._store.at_work(self._user_id):
-                    kept = await self._save(kernel, cells, limits, time_s)
+                    kept = await self._save(kernel, cells, limits, time_s, is_outdated)
             except (TimeoutError, HostError, OSError) as error:
                 reason = type(error).__name__
                 log.warning("a session could not be saved", user_id=self._user_id, reason=reason)
@@ -620,14 +691,23 @@ class SavedState:
                 return False
             finally:
                 self._took_s = time.monotonic() - began
-            self._cells = cells
+            self._cells, self._is_marked = cells, kept.outdated
+            if self.needs_mark and is_outdated():
+                await self.mark()
             self._metrics.saved(kept.size_bytes)
         duration_s = round(time.monotonic() - began, 3)
         size = kept.size_bytes
         log.info("session saved", user_id=self._user_id, bytes=size, duration_s=duration_s)
         return True
 
-    async def _save(self, kernel: Kernel, cells: int, limits: Limits, time_s: float) -> Snapshot:
+    async def _save(
+        self,
+        kernel: Kernel,
+        cells: int,
+        limits: Limits,
+        time_s: float,
+        is_outdated: Callable[[], bool],
+    ) -> Snapshot:
         used = self._host.resources(kernel.hosted.kernel_id)
         spare = limits.memory_bytes - (used.memory_bytes if used else limits.memory_bytes)
         began = time.monotonic()
@@ -657,7 +737,12 @@ class SavedState:
             raise
         variables = _count(reply.get("saved"))
         return await asyncio.to_thread(
-            self._store.keep, self._user_id, target, cells=cells, variables=variables
+            self._store.keep,
+            self._user_id,
+            target,
+            cells=cells,
+            variables=variables,
+            outdated=is_outdated(),
         )
 
     async def restore(self, kernel: Kernel, *, cells: int) -> Restoration | None:
@@ -680,7 +765,7 @@ class SavedState:
                 began = time.monotonic()
                 done = await self._restore(kernel, snapshot, cells)
             if done.failed is None:
-                self._cells = cells
+                self._cells, self._is_marked = cells, False
             elif not done.is_kept:
                 self._cells = None
                 await asyncio.to_thread(self._store.delete, self._user_id)
@@ -699,7 +784,9 @@ class SavedState:
 
     async def _restore(self, kernel: Kernel, snapshot: Snapshot, cells: int) -> Restoration:
         slot = kernel.hosted.slot
-        saved_cells = snapshot.cells if self._cells is None else self._cells
+        since = cells - (snapshot.cells if self._cells is None else self._cells)
+        if self._cells is None and snapshot.outdated:  # by an earlier service, which counted less
+            since = max(1, since)
         try:
             await self._host.give_snapshot(slot, snapshot.path)
             reply = await kernel.restore_state(timeout_s=RESTORE_S)
@@ -721,13 +808,13 @@ class SavedState:
             reply,
             limit_bytes=self._most_bytes,
             age_s=max(0.0, time.time() - snapshot.saved_at),
-            cells_since=max(0, cells - saved_cells),
+            cells_since=max(0, since),
         )
 
     async def drop(self) -> None:
         """Forget what was saved. The kernel must have ended: else it may be saving."""
         async with self._lock:
             self._cells = self._tried = None
-            self._stale = False
+            self._stale = self._is_marked = False
             if self._store.may_have(self._user_id):
                 await asyncio.to_thread(self._store.delete, self._user_id)

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> SnapshotStore:
 def _keep(store: SnapshotStore, user_id: str, content: bytes = b"x", cells: int = 1) -> Path:
     path = store.new(user_id)
     path.write_bytes(content)
-    store.keep(user_id, path, cells=cells, variables=1)
+    store.keep(user_id, path, cells=cells, variables=1, outdated=False)
     return path
 
 
@@ -79,6 +79,31 @@ def test_record_that_is_damaged_is_no_snapshot(store: SnapshotStore, record: str
     path = _keep(store, "a")
     path.with_name("snapshot.json").write_text(record)
     assert store.find("a") is None
+
+
+def test_mark_belongs_to_one_snapshot_and_outlives_the_service(
+    store: SnapshotStore, tmp_path: Path
+) -> None:
+    def is_outdated() -> bool:
+        again = SnapshotStore(tmp_path / "snapshots")
+        again.open()
+        found = again.find("a")
+        assert found is not None
+        return found.outdated
+
+    store.mark("a")  # there is none
+    _keep(store, "a")
+    assert not is_outdated()
+    for _ in range(2):
+        store.mark("a")
+        assert is_outdated()
+    _keep(store, "a")
+    assert not is_outdated()
+    path = store.new("a")
+    path.write_bytes(b"x")
+    store.keep("a", path, cells=1, variables=1, outdated=True)
+    assert is_outdated()
+    assert len(list(path.parent.iterdir())) == 3
 
 
 def test_record_of_a_version_that_counted_no_variables_is_read(store: SnapshotStore) -> None:
@@ -233,7 +258,8 @@ def test_making_room_takes_nothing_that_is_being_written(
     _free(monkeypatch, -1)
     store.make_room("c")  # looked just before "a" was at work
     assert not before.exists()
-    assert store.keep("a", coming, cells=2, variables=0) == store.find("a")
+    kept = store.keep("a", coming, cells=2, variables=0, outdated=False)
+    assert kept == store.find("a")
 
 
 def _lost(name: str, why: str, detail: str = "", size_bytes: int = 0) -> LostVariable:

@@ -31,9 +31,10 @@ def _directory(service: Interpreter, user_id: str) -> Path:
 
 
 def _saved(service: Interpreter, user_id: str) -> list[str]:
-    """The names of the files that are kept of a user's state."""
+    """The names of the files that are kept of a user's state; not the mark of an outdated one."""
     directory = _directory(service, user_id)
-    return sorted(os.listdir(directory)) if directory.exists() else []
+    names = os.listdir(directory) if directory.exists() else []
+    return sorted(name for name in names if not name.endswith(".outdated"))
 
 
 async def _state(session: Session, expression: str) -> tuple[str, Execution]:
@@ -284,6 +285,28 @@ async def test_cells_run_while_a_session_is_saved(service: Interpreter, session:
     await session.execute("x = 2")
     assert not await saving  # not as it is by now
     assert len(_saved(service, session.user_id)) == 2
+    kept = service._snapshots.find(session.user_id)
+    assert kept is not None and kept.outdated
+    assert await session.save_state()
+    kept = service._snapshots.find(session.user_id)
+    assert kept is not None and not kept.outdated
+
+
+async def test_cell_that_never_began_leaves_no_mark_once_the_session_is_saved_again(
+    service: Interpreter, session: Session
+) -> None:
+    def is_outdated() -> bool:
+        kept = service._snapshots.find(session.user_id)
+        return kept is not None and kept.outdated
+
+    await session.execute("x = 1")
+    assert await session.save_state()
+    await session._saved.mark()  # as for one that is interrupted then
+    assert is_outdated()
+    assert await session.save_state()
+    assert not is_outdated()
+    await session.execute("x = 2")
+    assert is_outdated()
 
 
 async def test_cell_that_comes_while_a_session_is_culled_keeps_the_kernel(
