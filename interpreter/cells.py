@@ -463,7 +463,8 @@ class Cells:
             kept = {p: f for p, f in after.files.items() if p not in collection.postponed}
             self._working = replace(after, files=kept)
         if not collection.postponed:
-            self._record.collected(after.taken_ns, found=bool(changed))
+            has_files = bool(after.files) or not after.complete
+            self._record.collected(after.taken_ns, found=bool(changed), has_files=has_files)
         if was_complete and not after.complete:  # said once, not with every cell from now on
             rest = SkippedArtifact("further files", "there are too many to look at, or too deep")
             collection = replace(collection, skipped=(*collection.skipped, rest))

@@ -162,6 +162,7 @@ class SessionContent(BaseModel):
     files_gone: str | None = None
     last_error: str | None = None
     collected_ns: int = 0
+    has_files: bool = True
     running: list[_RunningCell] = []
 
     class Settings:

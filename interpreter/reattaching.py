@@ -211,7 +211,8 @@ class Reattaching:
         if kernel is None:
             there = state.slot is not None and await self._host.has_slot(state.slot)
             slot = state.slot if there else None  # all was stopped, or the disk is another
-            if state.slot is not None and slot is None and state.cells:
+            had_files = bool(kept) or (state.cells > 0 and state.has_files)
+            if state.slot is not None and slot is None and had_files:
                 state = replace(state, files_gone=endings.DIRECTORY_GONE)
             state = replace(state, kernel=None, identity=None, slot=slot)
         session.take_over(replace(state, running=tuple(kept)), kernel, gone)

@@ -28,7 +28,7 @@ class SessionRecord:
         self._store = store
         self._host = host
         self._running: str | None = None
-        self._has_files = False
+        self._found_files = False
         self._fresh_at = 0.0
         self._closed = False
 
@@ -91,15 +91,16 @@ class SessionRecord:
         self._put(0.0)
         return True
 
-    def collected(self, taken_ns: int, *, found: bool) -> None:
+    def collected(self, taken_ns: int, *, found: bool, has_files: bool) -> None:
         """Note that all files were handed out that were there at a time; with the cell's end.
 
         Args:
             taken_ns: that time, by the host's clock.
-            found: whether there were any: they are not to be handed out again.
+            found: whether any were handed out: they are not to be handed out again.
+            has_files: whether there are any at all.
         """
-        self.state = replace(self.state, collected_ns=taken_ns)
-        self._has_files = found
+        self.state = replace(self.state, collected_ns=taken_ns, has_files=has_files)
+        self._found_files = found
 
     def over(self, cell_id: str, **changes: Any) -> None:
         """Note the end of a cell. A later service knows nothing of it, unless it is wanted."""
@@ -110,11 +111,11 @@ class SessionRecord:
             self.state.state_gone,
             self.state.files_gone,
         )
-        if self._has_files or is_told:  # neither is to be handed on again
+        if self._found_files or is_told:  # neither is to be handed on again
             self._put(0.0)
         elif self._store is not None and not self._closed:
             self._store.put_over(self.state)
-        self._has_files = False
+        self._found_files = False
 
     async def acknowledged(self, cell_id: str) -> None:
         """Forget a cell whose result is safe, before anything else.

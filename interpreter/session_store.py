@@ -91,6 +91,7 @@ class SessionState:
         files_gone: what its user is to be told with the next cell, of files that are gone.
         last_error: the class of the last exception.
         collected_ns: when its working directory was last scanned, by the host's clock; 0 for never.
+        has_files: whether there were files in it then; True if nobody knows.
         running: cells that run, or that were given to nobody yet; in order.
     """
 
@@ -105,6 +106,7 @@ class SessionState:
     files_gone: str | None = None
     last_error: str | None = None
     collected_ns: int = 0
+    has_files: bool = True
     running: tuple[RunningCell, ...] = ()
 
 
@@ -332,6 +334,7 @@ def _document_of(state: SessionState) -> dict[str, Any]:
         "files_gone": state.files_gone,
         "last_error": state.last_error,
         "collected_ns": state.collected_ns,
+        "has_files": state.has_files,
         "running": [
             {
                 "cell_id": cell.cell_id,
@@ -382,6 +385,7 @@ def _state_of(document: Mapping[str, Any]) -> SessionState:
         files_gone=content.files_gone,
         last_error=content.last_error,
         collected_ns=content.collected_ns,
+        has_files=content.has_files,
         running=tuple(
             RunningCell(
                 cell_id=cell.cell_id,

@@ -41,6 +41,7 @@ STATE = SessionState(
     files_gone="They are gone.",
     last_error="ValueError",
     collected_ns=1 << 61,
+    has_files=False,
     running=(CELL,),
 )
 
@@ -76,6 +77,7 @@ STORED = {
     "files_gone": "They are gone.",
     "last_error": "ValueError",
     "collected_ns": 1 << 61,
+    "has_files": False,
     "running": [
         {
             "cell_id": "c1",
@@ -113,8 +115,8 @@ async def test_record_is_written_as_other_versions_know_it(store: SessionStore) 
         (STORED, STATE),
         ({**STORED, "of a later version": {"x": 1}}, STATE),
         (
-            {name: value for name, value in STORED.items() if name != "files_gone"},
-            replace(STATE, files_gone=None),
+            {k: value for k, value in STORED.items() if k not in ("files_gone", "has_files")},
+            replace(STATE, files_gone=None, has_files=True),
         ),
         (
             {"user_id": "anna", "last_active_at": AT},

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from interpreter import Execution, Interpreter, Phase, Session, SessionClosed, Settings
+from interpreter.admin import stopping
 from interpreter.hosts.base import ExitCause, KernelExit
 from tests.chaos.processes import family_of, kill
 from tests.service.waiting import until
@@ -73,6 +74,18 @@ async def test_directory_that_is_gone_is_told_after_a_restart_by_the_user() -> N
     async with bare() as settings, Interpreter.open(settings) as second:
         await (await second.session(user_id="anna")).restart()
         assert await _told(second) == [(DIRECTORY, False), (None, False)]
+
+
+async def test_directory_in_which_there_was_nothing_is_not_missed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=0, orphan_s=30)
+    async with Interpreter.open(settings, keep_kernels=True) as first:
+        session = await first.session(user_id="anna")
+        await session.execute("open('mine.txt', 'w').close()")
+        await session.execute("import os; x = 41; os.remove('mine.txt')")
+    await stopping.stop(settings, tell=lambda line: None, patience_s=0.0)
+    assert not list((settings.data_dir / "sessions").iterdir())
+    async with Interpreter.open(settings) as second:
+        assert await _told(second) == [(f"{ENDED} {RESTORED}", False), (None, False)]
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["kernel lives", "kernel is killed"])
