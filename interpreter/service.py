@@ -36,7 +36,7 @@ from interpreter.records import RecordStore
 from interpreter.session_store import SessionStore
 from interpreter.sessions import Session
 from interpreter.settings import Settings, listed
-from interpreter.snapshots import SnapshotStore
+from interpreter.snapshot_store import SnapshotStore
 from interpreter.zmtp import Intake
 
 log = get_logger(__name__)

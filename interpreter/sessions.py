@@ -33,7 +33,8 @@ from interpreter.session_record import SessionRecord
 from interpreter.session_store import RunningCell, SessionState, SessionStore
 from interpreter.settings import Settings
 from interpreter.shown_files import ShownFiles
-from interpreter.snapshots import SAVE_S, SavedState, SnapshotStore
+from interpreter.snapshot_store import SnapshotStore
+from interpreter.snapshots import SAVE_S, SavedState
 from interpreter.tasks import Tasks
 from interpreter.zmtp import Intake
 

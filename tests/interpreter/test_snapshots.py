@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from interpreter.hosts import slots
+from interpreter.snapshot_store import SnapshotStore
 from interpreter.snapshots import (
     LostVariable,
     Restoration,
-    SnapshotStore,
     Told,
     restoration_of,
 )

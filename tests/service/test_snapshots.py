@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from interpreter import Execution, Interpreter, Session, Settings, snapshots
+from interpreter.snapshot_store import SnapshotStore
 from tests.service.waiting import until
 
 STOPPED = "It was stopped."
@@ -258,7 +259,7 @@ async def test_sessions_that_are_saved_at_once_do_not_take_each_others_room(
         await asyncio.sleep(0.5)  # meanwhile the others are written, too
         return size
 
-    def room(store: snapshots.SnapshotStore) -> int:
+    def room(store: SnapshotStore) -> int:
         taken = sum(path.stat().st_size for path in store._root.rglob("*") if path.is_file())
         return (5 << 19) - taken
 
@@ -267,7 +268,7 @@ async def test_sessions_that_are_saved_at_once_do_not_take_each_others_room(
         await session.execute("import os; big = os.urandom(1 << 20)")
     with monkeypatch.context() as patched:
         patched.setattr(host, "take_snapshot", slow)
-        patched.setattr(snapshots.SnapshotStore, "_room", room)
+        patched.setattr(SnapshotStore, "_room", room)
         assert await asyncio.gather(*(session.save_state() for session in sessions)) == [True] * 4
         assert service._snapshots._room() >= 0
     kept = [service._snapshots.find(session.user_id) for session in sessions]
