@@ -417,18 +417,40 @@ def trim(slot: Path, *, since_ns: int, most_bytes: int, most_files: int) -> None
 
     The kernel's processes must have ended. Its home is made anew with the next one anyway.
     """
-    for entry in _walk(slot, KEPT):
-        if entry is None:
-            break
-        if entry.status.st_ctime_ns >= since_ns and not stat.S_ISDIR(entry.status.st_mode):
-            with suppress(OSError):
-                os.unlink(entry.name, dir_fd=entry.directory)
+    with suppress(OSError):
+        work = _open_to_measure(slot / "work")
+        try:
+            _remove_newer(work, since_ns, depth=1)
+        finally:
+            os.close(work)
     for name in _MEASURED:
         if name != "work":
             _replace(slot / name)
     left = measure(slot, most_files=most_files)
     if not left.complete or left.room_bytes > most_bytes or left.files > most_files:
         _replace(slot / "work")
+
+
+def _remove_newer(directory: int, since_ns: int, *, depth: int) -> None:
+    """Remove what has changed since then below a directory, and what is too deep to be measured."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    for name, status in found:
+        is_newer = status.st_ctime_ns >= since_ns
+        with suppress(OSError):
+            if not stat.S_ISDIR(status.st_mode):
+                if is_newer:
+                    os.unlink(name, dir_fd=directory)
+            elif depth >= MEASURED_DEPTH:
+                remove_tree(Path(f"/proc/self/fd/{directory}/{name}"))
+            else:
+                below = _open_to_measure(name, dir_fd=directory)
+                try:
+                    _remove_newer(below, since_ns, depth=depth + 1)
+                finally:
+                    os.close(below)
+                if is_newer:
+                    os.rmdir(name, dir_fd=directory)  # which fails where something older is in it
 
 
 def _replace(directory: Path) -> None:

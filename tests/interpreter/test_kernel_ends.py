@@ -55,6 +55,11 @@ def _make_many(work: Path) -> None:
         (work / f"new{number}").touch()
 
 
+def _make_many_directories(work: Path) -> None:
+    for number in range(_LIMITS.disk_files // 2 + 1):
+        (work / f"new{number}" / "below").mkdir(parents=True)
+
+
 def _write_much(work: Path) -> None:
     with open(work / "new", "wb") as file:
         file.write(os.urandom(_LIMITS.disk_bytes + _MIB))
@@ -75,11 +80,12 @@ def _use(path: Path) -> slots.DiskUse:
 
 @pytest.mark.parametrize("end", [_stop, _crash])
 @pytest.mark.parametrize(
-    ("leave", "cause", "kept"),
+    ("leave", "cause"),
     [
-        (_write_much, "room", ["kept"]),
-        (_make_many, "files", ["kept"]),
-        (_go_deep, "files", []),  # nothing less helps
+        (_write_much, "room"),
+        (_make_many, "files"),
+        (_go_deep, "files"),
+        (_make_many_directories, "files"),
     ],
 )
 async def test_what_is_too_much_is_not_left_to_the_next_kernel(
@@ -87,16 +93,18 @@ async def test_what_is_too_much_is_not_left_to_the_next_kernel(
     end: Callable[[LocalKernelHost, HostedKernel], Awaitable[None]],
     leave: Callable[[Path], None],
     cause: str,
-    kept: list[str],
 ) -> None:
     slot = host._path(await host.open_slot())
-    (slot / "work" / "kept").touch()
+    old = slot / "work" / "old"
+    old.mkdir()
+    (old / "kept").touch()
     kernel = await host.start(slot.name)
     leave(slot / "work")
+    leave(old)
     await end(host, kernel)
     assert (await host.wait(kernel.kernel_id)).cause == cause
     await host.start(slot.name)
-    assert os.listdir(slot / "work") == kept
+    assert os.listdir(slot / "work") == ["old"] and os.listdir(old) == ["kept"]
     use = _use(slot)
     assert use.complete and use.room_bytes <= _LIMITS.disk_bytes
 
