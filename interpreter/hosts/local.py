@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import kernel_startup
 from interpreter.errors import DataDirectoryUnusable, HostError, KernelStartFailed
 from interpreter.files import StoredFile
-from interpreter.hosts import processes, slots
+from interpreter.hosts import slots
 from interpreter.hosts.backends import Confinement, Surroundings, choose_confinement
 from interpreter.hosts.base import (
     ExitCause,
@@ -34,6 +34,7 @@ from interpreter.hosts.base import (
 )
 from interpreter.hosts.cgroup import ControlGroups, KernelGroup, open_control_groups
 from interpreter.hosts.control import ControlChannel, ControlDirectory, ControlMessage
+from interpreter.hosts.forks import Fork, hold, prefer_to_end, remove_group, weigh
 from interpreter.hosts.held_process import HeldProcess, boot_id, parent_of
 from interpreter.hosts.installing import (
     IndexSettings,
@@ -74,7 +75,6 @@ _EXITS = 1000
 _MOST_FILES = 65_536
 #: A layer that was asked for is shown to a kernel within this time, if ever.
 _SHOWN_SOON_S = 60.0
-_GROUP_REMOVAL_S, _GROUP_PAUSE_S = 20.0, 0.02
 #: How kernels end whose files are too much, or may be: then what they wrote last goes.
 _FULL: Collection[ExitCause] = ("room", "files", "disk")
 #: How long it may take to measure what a kernel has left: 50,000 files take a third of a second.
@@ -83,90 +83,6 @@ _MEASURE_S = 5.0
 
 class _ServerGone(KernelStartFailed):
     """The fork server ended before it got round to forking."""
-
-
-@dataclass(slots=True)
-class _Fork:
-    """A kernel between its fork and its end.
-
-    Attributes:
-        process: the kernel's own; None if it ended before the kernel was adopted.
-    """
-
-    kernel: HostedKernel
-    server_id: str
-    init: HeldProcess
-    process: HeldProcess | None
-    group: KernelGroup | None
-    channel: ControlChannel
-    ended: asyncio.Future[KernelExit]
-    watch: Notes
-    limits: Limits
-    owner: int | None = None
-    cause: ExitCause | None = None
-    attending: "asyncio.Task[None] | None" = None
-    timers: set[asyncio.TimerHandle] = field(default_factory=set)
-    init_pid: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Name the process above all of its own."""
-        self.init_pid = self.init.pid
-
-    @property
-    def slot(self) -> str:
-        """The slot it lives in."""
-        return self.kernel.slot
-
-    def resources(self) -> Resources | None:
-        """What it uses now; None if it has ended."""
-        try:
-            if self.group is not None:
-                return Resources(self.group.memory_bytes(), self.group.cpu_s())
-            return processes.resources_of_tree(self.init_pid)
-        except OSError:
-            return None
-
-    def cpu_s(self) -> float | None:
-        """Processor time that it has used so far; None if it has ended."""
-        try:
-            if self.group is not None:
-                return self.group.cpu_s()
-            load = processes.load_of_tree(self.init_pid)
-            return None if load is None else load[0]
-        except OSError:
-            return None
-
-    def weigh(self, *, light: bool) -> None:
-        """Have it come first for the processor, or last."""
-        if self.group is not None:
-            self.group.weigh(light=light)
-
-    def record(self, backend: str) -> KernelRecord:
-        """What the next service has to know of it."""
-        return KernelRecord(
-            kernel_id=self.kernel.kernel_id,
-            slot=self.kernel.slot,
-            backend=backend,
-            key=str(self.kernel.connection["key"]),
-            boot=boot_id(),
-            init_pid=self.init.pid,
-            init_started=self.init.started,
-            kernel_pid=self.kernel.pid,
-            kernel_started=0 if self.process is None else self.process.started,
-            server_id=self.server_id,
-            started_at=self.kernel.started_at,
-            fitted_ns=self.watch.fitted_ns,
-            limits=self.limits,
-        )
-
-    def close(self) -> None:
-        """Let go of its processes and its connection."""
-        for timer in self.timers:
-            timer.cancel()
-        self.channel.close()
-        self.init.close()
-        if self.process is not None:
-            self.process.close()
 
 
 @dataclass(slots=True)
@@ -188,7 +104,7 @@ class LocalKernelHost:
     _reattach: bool = False
     _users: UserIds | None = None
     _servers: ForkServers = field(init=False)
-    _forks: dict[str, _Fork] = field(default_factory=dict)
+    _forks: dict[str, Fork] = field(default_factory=dict)
     _exits: dict[str, KernelExit] = field(default_factory=dict)
     _starting: dict[str, str] = field(default_factory=dict)
     _adopting: set[str] = field(default_factory=set)
@@ -386,7 +302,7 @@ class LocalKernelHost:
                 await asyncio.shield(fork.ended)
         except TimeoutError:  # its init was to end it, and doesn't get round to it
             log.warning("a kernel's init does not answer", kernel_id=kernel_id)
-            self._kill_init(fork)
+            fork.kill_init()
 
     async def wait(self, kernel_id: str) -> KernelExit:
         """See :meth:`KernelHost.wait`."""
@@ -462,7 +378,7 @@ class LocalKernelHost:
             started_at=record.started_at,
         )
         self._attend_to(
-            _Fork(
+            Fork(
                 kernel=kernel,
                 server_id=record.server_id,
                 init=init,
@@ -723,21 +639,21 @@ class LocalKernelHost:
                     }
                 )
                 confined = await self._expect(server, channel, "confined")
-                opened.append(_hold(confined.pid))
+                opened.append(hold(confined.pid))
                 if self._groups is not None:
                     group = self._groups.create(kernel_id, limits)
                     group.add(confined.pid)
                 if background:
-                    _weigh(group, {confined.pid: _BACKGROUND_NICE}, light=True)
+                    weigh(group, {confined.pid: _BACKGROUND_NICE}, light=True)
                 channel.send({"go": True})
                 forked = await self._expect(server, channel, "forked")
-                opened.append(_hold(forked.pid))
-                _prefer_to_end(forked.pid)
+                opened.append(hold(forked.pid))
+                prefer_to_end(forked.pid)
                 channel.send({"go": True})
                 await self._expect(server, channel, "ready")
                 if background:
                     usual = {confined.pid: _INIT_NICE, forked.pid: _KERNEL_NICE}
-                    _weigh(group, usual, light=False)
+                    weigh(group, usual, light=False)
         except BaseException as error:
             if opened and self._confinement.own_processes:
                 opened[0].kill()
@@ -745,7 +661,7 @@ class LocalKernelHost:
                 process.close()
             self._spawn(self._dismiss(kernel_id, channel))
             if group is not None:
-                self._spawn(_remove_group(group))
+                self._spawn(remove_group(group))
             if isinstance(error, TimeoutError):
                 if not opened and server is not None:
                     log.error("the fork server does not answer; a new one takes its place")
@@ -761,7 +677,7 @@ class LocalKernelHost:
             started_at=datetime.now(UTC),
         )
         self._attend_to(
-            _Fork(
+            Fork(
                 kernel=kernel,
                 server_id=server.server_id,
                 init=opened[0],
@@ -835,11 +751,11 @@ class LocalKernelHost:
             **PORTS,
         }
 
-    def _attend_to(self, fork: _Fork) -> None:
+    def _attend_to(self, fork: Fork) -> None:
         self._forks[fork.kernel.kernel_id] = fork
         fork.attending = self._spawn(self._attend(fork))
 
-    async def _attend(self, fork: _Fork) -> None:
+    async def _attend(self, fork: Fork) -> None:
         """Wait for a kernel's end, and clear up behind it."""
         status = fitted_ns = None
         while (message := await fork.channel.receive()) is not None:
@@ -850,12 +766,12 @@ class LocalKernelHost:
                     # No service was there to see to that. The watcher here may have looked since.
                     fork.cause, fitted_ns = "disk", int(message.content["fitted_ns"])
                 fork.channel.finish()  # heard
-        self._kill_init(fork)
+        fork.kill_init()
         with suppress(TimeoutError):
             # Its descriptors are closed before the processes below it end.
             async with asyncio.timeout(_KILL_S):
                 await fork.init.ended()
-        cause = self._cause(fork, status)
+        cause = fork.exit_with(status)
         if cause.cause not in _FULL and (broken := await self._limit_broken(fork)) is not None:
             cause = replace(cause, cause=broken)
         if cause.cause in _FULL:
@@ -873,9 +789,9 @@ class LocalKernelHost:
         log.info("kernel ended", kernel_id=fork.kernel.kernel_id, cause=cause.cause)
         self._servers.release()
         if fork.group is not None:
-            await _remove_group(fork.group)
+            await remove_group(fork.group)
 
-    async def _limit_broken(self, fork: _Fork) -> ExitCause | None:
+    async def _limit_broken(self, fork: Fork) -> ExitCause | None:
         """Which limit that has ended is above with the files it leaves to the next kernel, if any.
 
         The watcher comes by four times a second only, and would end that one in place of this.
@@ -896,7 +812,7 @@ class LocalKernelHost:
             return "room"
         return None if use.complete else "files"
 
-    async def _trim(self, fork: _Fork, since_ns: int) -> None:
+    async def _trim(self, fork: Fork, since_ns: int) -> None:
         """Remove what a kernel wrote too much, so that the next one can work; that one waits."""
         try:
             await asyncio.to_thread(
@@ -909,45 +825,24 @@ class LocalKernelHost:
         except OSError as error:
             log.warning("a full slot could not be trimmed", slot=fork.slot, reason=str(error))
 
-    def _cause(self, fork: _Fork, status: int | None) -> KernelExit:
-        if fork.cause == "stopped":
-            return KernelExit("stopped")
-        if fork.cause is not None:
-            return KernelExit(fork.cause, signal=9)
-        killed = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9)
-        with suppress(OSError):  # without descriptors nobody can tell; it has ended all the same
-            if killed and fork.group is not None and fork.group.memory_kills() > 0:
-                return KernelExit("memory" if fork.group.was_full() else "machine", signal=9)
-        if status is None:
-            return KernelExit("signal", signal=9)
-        if os.WIFSIGNALED(status):
-            return KernelExit("signal", signal=os.WTERMSIG(status))
-        return KernelExit("exited", code=os.waitstatus_to_exitcode(status))
-
     def _end_for(self, fork: Watched, cause: ExitCause) -> None:
         """End a kernel and all that it started, for a reason; the first one given counts.
 
         Whoever gives it may have looked at the kernel a while ago: nothing is done to what has
         ended.
         """
-        assert isinstance(fork, _Fork)
+        assert isinstance(fork, Fork)
         if self._forks.get(fork.kernel.kernel_id) is not fork:
             return
         if fork.cause is None:
             fork.cause = cause
             log.info("kernel is being ended", kernel_id=fork.kernel.kernel_id, cause=cause)
         if self._confinement.own_processes:
-            self._kill_init(fork)
+            fork.kill_init()
         else:
             if fork.group is not None:
                 fork.group.unleash()
             fork.channel.finish()  # its init kills what there is, and then reports
-
-    def _kill_init(self, fork: _Fork) -> None:
-        """Kill the init; in a pid namespace of its own, everything else ends with it."""
-        if fork.group is not None:
-            fork.group.unleash()
-        fork.init.kill()
 
     # -- the beginning and the end ---------------------------------------------------------------
 
@@ -999,34 +894,6 @@ class LocalKernelHost:
         return task
 
 
-def _hold(pid: int) -> HeldProcess:
-    held = HeldProcess.hold(pid)
-    if held is None:
-        raise ProcessLookupError("it ended before it was ready")
-    return held
-
-
-def _weigh(group: KernelGroup | None, nice: Mapping[int, int], *, light: bool) -> None:
-    """Have a kernel that is being started come last for the processor; or no longer so."""
-    if group is not None:
-        group.weigh(light=light)
-    if os.geteuid() != 0:  # nobody else could take it back
-        return
-    for pid, value in nice.items():
-        with suppress(OSError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                os.setpriority(os.PRIO_PROCESS, int(thread), value)
-
-
-def _prefer_to_end(pid: int) -> None:
-    """Have the system, should it run out of memory, end a kernel before anything else.
-
-    Written by root, it also is the least that the kernel may set it to.
-    """
-    with suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
-
-
 def _allow_many_files() -> None:
     """Have this process open as many files as it may; more than kernels, in any case.
 
@@ -1037,17 +904,6 @@ def _allow_many_files() -> None:
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-async def _remove_group(group: KernelGroup) -> None:
-    """Remove a kernel's control group, as soon as the last of its processes has gone."""
-    group.unleash()
-    end = time.monotonic() + _GROUP_REMOVAL_S
-    while not await asyncio.to_thread(group.remove):
-        if time.monotonic() > end:
-            log.warning("a control group could not be removed")
-            return
-        await asyncio.sleep(_GROUP_PAUSE_S)
 
 
 def _make_passable(*directories: Path) -> None:
