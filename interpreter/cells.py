@@ -394,6 +394,8 @@ class Cells:
         restarted = self._life.restarts != restarts
         broken = end.output_lost and end.exit is None
         if (end.exit is not None or broken) and not restarted and not self._life.closed:
+            if end.exit is not None:
+                self._life.told_of(kernel)
             self._tasks.spawn(self._life.replace(kernel))
         limits = self._life.kernel_limits()
         gone = endings.sentence_about_left_files(end.exit, limits=limits)

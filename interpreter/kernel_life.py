@@ -101,6 +101,7 @@ class KernelLife:
         self._memory_bytes: int | None = None
         self._restoration: Restoration | None = None
         self._unrestored = False
+        self._told_of: Kernel | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -139,6 +140,10 @@ class KernelLife:
         self.state_gone = None  # of that kernel it tells
         if self.files_gone is not None and self.files_gone in sentence:
             self.files_gone = None
+
+    def told_of(self, dead: Kernel) -> None:
+        """Say nothing more of how a kernel has ended: its cell's result does."""
+        self._told_of = dead
 
     def lose_files(self, sentence: str | None) -> None:
         """Have the user told with the next cell of files that are gone; None if none are."""
@@ -194,7 +199,7 @@ class KernelLife:
         """Have a new kernel ready for the next cell."""
         async with self._lock:
             if self.kernel is dead and not self.closed:
-                await self._end(is_told=True)  # with its cell
+                await self._end()
                 with suppress(HostError, NoCapacity):  # the next cell will try again, and say so
                     await self._restore(await self._start())
 
@@ -340,9 +345,10 @@ class KernelLife:
             is_told: whether the user is told how it has ended, if it has.
         """
         kernel, self.kernel = self.kernel, None
+        told_of, self._told_of = self._told_of, None
         self.libraries_replaced = False
         if kernel is not None:
-            is_told = is_told and kernel.exit.done()
+            is_told = (is_told and kernel.exit.done()) or kernel is told_of
             how = await kernel.kill()
             if not is_told:
                 limits = self.kernel_limits()

@@ -8,6 +8,7 @@ It leaves, and keeps or ends its kernels as it was told, when its input ends.
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -114,14 +115,23 @@ class Driver:
         """A recovered result is safe."""
         await self._service.acknowledge(self._recovered[cell_id])
 
-    async def op_limit(self, number: int, *, name: str, soft: int) -> list[int]:
-        """Set one of this process's limits; gives the soft one of before, and open descriptors."""
+    async def op_limit(self, number: int, *, name: str, soft: int) -> int:
+        """Set one of this process's limits; gives the soft one of before."""
         kind = getattr(resource, name)
         before, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (max(before, soft), hard))
-        held = len(os.listdir("/proc/self/fd"))
         resource.setrlimit(kind, (soft, hard))
-        return [before, held]
+        return before
+
+    async def op_leave_descriptors(self, number: int, *, free: int) -> int:
+        """Leave this process so many descriptors to open; gives the limit of before.
+
+        The limit is one of their numbers, not of how many there are: the free ones are counted.
+        """
+        before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        numbers = (fd for fd in itertools.count() if not os.path.exists(f"/proc/self/fd/{fd}"))
+        limit = next(itertools.islice(numbers, free, None))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        return before
 
     async def op_spares(self, number: int) -> int:
         """How many kernels wait for newcomers."""

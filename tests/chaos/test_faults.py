@@ -327,8 +327,7 @@ async def test_service_without_descriptors_says_so_and_loses_none(
     service: Service, user: str
 ) -> None:
     await run(service, user, "x = 1")
-    before, held = await service.call("limit", name="RLIMIT_NOFILE", soft=4096)
-    await service.call("limit", name="RLIMIT_NOFILE", soft=held + 2)
+    before = await service.call("leave_descriptors", free=2)
     try:
         outcomes = await _newcomers(service, user)
         outcomes += await asyncio.gather(
@@ -355,8 +354,7 @@ async def test_kernel_that_cannot_begin_anew_without_descriptors_does_later(
     kill(mine)
     while await service.call("live", user=user):
         pass
-    most, held = await service.call("limit", name="RLIMIT_NOFILE", soft=4096)
-    await service.call("limit", name="RLIMIT_NOFILE", soft=held + free)
+    most = await service.call("leave_descriptors", free=free)
     try:
         with pytest.raises(ServiceRefused) as refused:
             await run(service, user, "1")
@@ -385,7 +383,7 @@ async def test_spare_that_cannot_be_made_without_descriptors_is_made_later(work:
         await run(service, "first", "x = 1")
         await spares(1)
         (spare,) = kernels() - mine
-        before, _ = await service.call("limit", name="RLIMIT_NOFILE", soft=0)
+        before = await service.call("leave_descriptors", free=0)
         try:
             kill(spare)
             await until(lambda: "no spare kernel could be started" in log.read_text())

@@ -1,22 +1,24 @@
 """Files that are gone: told once, whatever else is to be told, and with no loss of variables."""
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from interpreter import Execution, Interpreter, Phase, Session, SessionClosed, Settings
 from interpreter.admin import stopping
-from interpreter.hosts.base import ExitCause, KernelExit
+from interpreter.outputs import Stream
 from tests.chaos.processes import family_of, kill
 from tests.service.waiting import until
 
+MIB = 1 << 20
 STOPPED = "It was stopped."
 DIRECTORY = (
     "The working directory is gone, with the files in it; what was uploaded or handed out is still "
@@ -25,7 +27,7 @@ DIRECTORY = (
 ENDED = "The kernel ended while the service was not running."
 RESTORED = "1 variable was restored (x)."
 ROOM = (
-    "The last kernel's files took more room than its limit of 500 MB: the files that were written "
+    "The last kernel's files took more room than its limit of 8 MB: the files that were written "
     "last are gone; earlier ones are still there."
 )
 
@@ -135,48 +137,46 @@ async def test_directory_that_is_gone_is_told_if_the_service_ends_with_the_cell_
                 assert await _told(third) == [(None, False), (None, False)]
 
 
-@pytest.fixture
-def stopped_as(
-    service: Interpreter, session: Session, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[ExitCause], None]:
-    """Have the session's kernels, when they are stopped, end with another cause."""
-    host = type(service._host)
-    real = host._cause
-
-    def set_cause(cause: ExitCause) -> None:
-        def as_told(host: Any, fork: Any, status: int | None) -> KernelExit:
-            how = real(host, fork, status)
-            own = fork.kernel.slot == session.slot and how.cause == "stopped"
-            return KernelExit(cause, signal=9) if own else how
-
-        monkeypatch.setattr(host, "_cause", as_told)
-
-    return set_cause
+@pytest_asyncio.fixture(loop_scope="session")
+async def unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Session]:
+    """A session whose watcher looks once, before there are kernels, and then not for an hour."""
+    monkeypatch.setattr("interpreter.hosts.watch._INTERVAL_S", 3600.0)
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=0, working_directory_bytes=8 * MIB)
+    async with Interpreter.open(settings) as service:
+        session = await service.session(user_id="anna")
+        await session.execute("open('old', 'w').close()")
+        await session.restart()
+        await session.execute("x = 41")
+        assert await session.save_state()
+        with open(settings.data_dir / "sessions" / str(session.slot) / "work" / "new", "wb") as new:
+            new.write(os.urandom(12 * MIB))
+            os.fsync(new.fileno())
+        yield session
 
 
-async def test_files_that_a_culled_kernel_left_too_many_are_told(
-    session: Session, stopped_as: Callable[[ExitCause], None]
-) -> None:
-    await session.execute("x = 41")
-    stopped_as("room")
-    assert await session.cull("The kernel was stopped by an admin; the files stay.")
-    stopped_as("stopped")
-    result = await session.execute("1")
+async def test_files_that_a_culled_kernel_left_too_many_are_told(unwatched: Session) -> None:
+    assert await unwatched.cull("The kernel was stopped by an admin; the files stay.")
+    result = await unwatched.execute("import os; print(os.listdir())")
+    assert result.outputs == (Stream("stdout", "['old']\n"),)
     assert result.message == f"The kernel was stopped by an admin. {ROOM} {RESTORED}"
     assert not result.state_lost
-    assert (await session.execute("1")).message is None
+    assert (await unwatched.execute("1")).message is None
 
 
-async def test_files_that_a_restarted_kernel_left_too_many_are_told(
-    session: Session, stopped_as: Callable[[ExitCause], None]
-) -> None:
-    await session.execute("x = 41")
-    stopped_as("room")
-    await session.restart()
-    stopped_as("stopped")
-    result = await session.execute("'x' in globals()")
-    assert (result.text, result.state_lost) == (f"False\n{ROOM}", False)
-    assert (await session.execute("1")).message is None
+async def test_files_that_a_restarted_kernel_left_too_many_are_told(unwatched: Session) -> None:
+    await unwatched.restart()
+    result = await unwatched.execute("import os; print(os.listdir(), 'x' in globals())")
+    assert result.outputs == (Stream("stdout", "['old'] False\n"),)
+    assert (result.message, result.state_lost) == (ROOM, False)
+    assert (await unwatched.execute("1")).message is None
+
+
+async def test_files_that_a_cell_left_too_many_are_told_with_it_only(unwatched: Session) -> None:
+    result = await unwatched.execute("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert result.status == "died" and result.message is not None
+    assert result.message.count(ROOM) == 1
+    await unwatched.restart()  # which may come before the kernel is replaced, or after
+    assert (await unwatched.execute("1")).message is None
 
 
 async def test_files_that_a_kernel_lost_between_cells_are_told(
