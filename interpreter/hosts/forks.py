@@ -29,6 +29,7 @@ class Fork:
 
     Attributes:
         process: the kernel's own; None if it ended before the kernel was adopted.
+        ending: whether its init has reported its end, and it is being cleared up behind it.
     """
 
     kernel: HostedKernel
@@ -42,6 +43,7 @@ class Fork:
     limits: Limits
     owner: int | None = None
     cause: ExitCause | None = None
+    ending: bool = False
     attending: "asyncio.Task[None] | None" = None
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
     init_pid: int = field(init=False)

@@ -766,6 +766,7 @@ class LocalKernelHost:
                     # No service was there to see to that. The watcher here may have looked since.
                     fork.cause, fitted_ns = "disk", int(message.content["fitted_ns"])
                 fork.channel.finish()  # heard
+        fork.ending = True
         fork.kill_init()
         with suppress(TimeoutError):
             # Its descriptors are closed before the processes below it end.
@@ -775,7 +776,7 @@ class LocalKernelHost:
         if cause.cause not in _FULL and (broken := await self._limit_broken(fork)) is not None:
             cause = replace(cause, cause=broken)
         if cause.cause in _FULL:
-            since_ns = fork.watch.fitted_ns if fitted_ns is None else fitted_ns
+            since_ns = [ns for ns in (fitted_ns, fork.watch.fitted_ns) if ns is not None]
             self._trims[fork.slot] = self._spawn(self._trim(fork, since_ns))
         if fork.owner is not None:
             await asyncio.to_thread(slots.remove_shared_memory, fork.owner)
@@ -812,16 +813,18 @@ class LocalKernelHost:
             return "room"
         return None if use.complete else "files"
 
-    async def _trim(self, fork: Fork, since_ns: int) -> None:
+    async def _trim(self, fork: Fork, since_ns: Sequence[int]) -> None:
         """Remove what a kernel wrote too much, so that the next one can work; that one waits."""
         try:
-            await asyncio.to_thread(
+            trimmed = await asyncio.to_thread(
                 slots.trim,
                 self._path(fork.slot),
                 since_ns=since_ns,
                 most_bytes=fork.limits.disk_bytes,
                 most_files=fork.limits.disk_files,
             )
+            if not trimmed:
+                log.warning("a full slot had to be emptied", slot=fork.slot)
         except OSError as error:
             log.warning("a full slot could not be trimmed", slot=fork.slot, reason=str(error))
 
@@ -871,9 +874,14 @@ class LocalKernelHost:
 
     async def _leave(self) -> None:
         """Let go of everything, and leave it as it is."""
-        attending = [fork.attending for fork in self._forks.values() if fork.attending is not None]
-        for task in attending:
-            task.cancel()
+        attending = []
+        for fork in self._forks.values():
+            if fork.attending is not None:
+                attending.append(fork.attending)
+                if (
+                    not fork.ending
+                ):  # else its init has gone, and no later service clears up behind it
+                    fork.attending.cancel()
         await asyncio.gather(*attending, return_exceptions=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for fork in self._forks.values():

@@ -11,7 +11,7 @@
 goes down from an open directory, and never through a link.
 """
 
-import itertools
+import heapq
 import os
 import secrets
 import shutil
@@ -39,6 +39,8 @@ _BLOCK_BYTES = 512  # the unit of st_blocks
 _SHARED_MEMORY = "/dev/shm"
 _RENEWED = ("home", "run", "tmp")
 _MEASURED = ("work", "home", "run", "tmp")
+#: More entries of a working directory are not gone through to find out which came last.
+_MOST_SEEN = 1_000_000
 #: What a kernel in a slot leaves to the next one.
 KEPT = ("work",)
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -128,37 +130,57 @@ def remove_tree(top: Path) -> None:
     """
     os.chmod(top, 0o700)
     token = secrets.token_hex(8)
-    names = (f".moved-{token}-{number}" for number in itertools.count())
+    moved, emptied = _Moved(f".moved-{token}-"), 0
     descriptor = os.open(top, _OPEN_DIRECTORY)
     try:
-        pending = _empty(descriptor, descriptor, names)
-        while pending:
-            name = pending.pop()
+        moved.empty(descriptor, descriptor)
+        while emptied < moved.count:
+            name = f"{moved.prefix}{emptied}"
             below = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
             try:
-                pending += _empty(below, descriptor, names)
+                moved.empty(below, descriptor)
             finally:
                 os.close(below)
             os.rmdir(name, dir_fd=descriptor)
+            emptied += 1
     finally:
         os.close(descriptor)
     os.rmdir(top)
 
 
-def _empty(directory: int, top: int, new_names: Iterator[str]) -> list[str]:
-    """Unlink the files of a directory and move its subdirectories to the top; their new names."""
-    names: list[str] = []
-    with os.scandir(directory) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in found:
-        if not is_directory:
-            os.unlink(name, dir_fd=directory)
-            continue
-        os.chmod(name, 0o700, dir_fd=directory)  # moving a directory means writing to it
-        new_name = next(new_names)
-        os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
-        names.append(new_name)
-    return names
+@dataclass(slots=True)
+class _Moved:
+    """Directories that were moved up to be removed: numbers in place of names, as many as there be.
+
+    Attributes:
+        prefix: what comes before the number.
+        count: how many have been moved so far.
+    """
+
+    prefix: str
+    count: int = 0
+
+    def empty(self, directory: int, top: int) -> None:
+        """Unlink the files of a directory and move its subdirectories to the top."""
+        while self._empty_once(directory, top):
+            pass  # once more: what goes while it is read may hide something
+
+    def _empty_once(self, directory: int, top: int) -> bool:
+        found = False
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(name, dir_fd=directory)
+                elif directory == top and name.startswith(self.prefix):
+                    continue
+                else:
+                    os.chmod(name, 0o700, dir_fd=directory)  # moving it means writing to it
+                    new_name = f"{self.prefix}{self.count}"
+                    os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
+                    self.count += 1
+                found = True
+        return found
 
 
 def _make_directory(directory: Path, owner: int | None) -> None:
@@ -412,45 +434,97 @@ def remove_shared_memory(owner: int) -> None:
             os.unlink(entry.path)
 
 
-def trim(slot: Path, *, since_ns: int, most_bytes: int, most_files: int) -> None:
-    """Remove what was written to the working directory since then; all of it, if that's too little.
+def trim(slot: Path, *, since_ns: Sequence[int], most_bytes: int, most_files: int) -> bool:
+    """Remove what was written last to the working directory, until the rest fits.
 
     The kernel's processes must have ended. Its home is made anew with the next one anyway.
+
+    Args:
+        slot: the kernel's.
+        since_ns: times from which on it may have been too much, in nanoseconds since 1970: one
+            after the other is tried. If that's too little, the newest files go until the rest fits.
+        most_bytes: how much room all may take.
+        most_files: how many files and directories there may be.
+
+    Returns:
+        False if nothing less helped than to empty the directory.
     """
-    with suppress(OSError):
-        work = _open_to_measure(slot / "work")
-        try:
-            _remove_newer(work, since_ns, depth=1)
-        finally:
-            os.close(work)
     for name in _MEASURED:
         if name != "work":
             _replace(slot / name)
+    for since in since_ns:
+        if _fits_without_newer(slot, since, most_bytes, most_files):
+            return True
+    for part in (1, 2, 4):  # directories stay as long as something older is in them
+        found = _since_too_much(slot, most_bytes // part, most_files // part)
+        if found is not None and _fits_without_newer(slot, found, most_bytes, most_files):
+            return True
+    _replace(slot / "work")
+    return False
+
+
+def _fits_without_newer(slot: Path, since_ns: int, most_bytes: int, most_files: int) -> bool:
+    with suppress(OSError):
+        work = _open_to_measure(slot / "work", writable=True)
+        try:
+            _remove_newer(work, since_ns, most_files, depth=1)
+        finally:
+            os.close(work)
     left = measure(slot, most_files=most_files)
-    if not left.complete or left.room_bytes > most_bytes or left.files > most_files:
-        _replace(slot / "work")
+    return left.complete and left.room_bytes <= most_bytes and left.files <= most_files
 
 
-def _remove_newer(directory: int, since_ns: int, *, depth: int) -> None:
+def _remove_newer(directory: int, since_ns: int, most_files: int, *, depth: int) -> None:
     """Remove what has changed since then below a directory, and what is too deep to be measured."""
+    below: list[tuple[str, bool]] = []
     with os.scandir(directory) as entries:
-        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
-    for name, status in found:
-        is_newer = status.st_ctime_ns >= since_ns
+        for entry in entries:
+            with suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                is_newer = status.st_ctime_ns >= since_ns
+                if stat.S_ISDIR(status.st_mode):
+                    below.append((entry.name, is_newer))
+                elif is_newer:
+                    os.unlink(entry.name, dir_fd=directory)
+            if len(below) > most_files:
+                break  # that is too much in any case
+    for name, is_newer in below:
         with suppress(OSError):
-            if not stat.S_ISDIR(status.st_mode):
-                if is_newer:
-                    os.unlink(name, dir_fd=directory)
-            elif depth >= MEASURED_DEPTH:
+            if depth >= MEASURED_DEPTH:
                 remove_tree(Path(f"/proc/self/fd/{directory}/{name}"))
-            else:
-                below = _open_to_measure(name, dir_fd=directory)
-                try:
-                    _remove_newer(below, since_ns, depth=depth + 1)
-                finally:
-                    os.close(below)
-                if is_newer:
-                    os.rmdir(name, dir_fd=directory)  # which fails where something older is in it
+                continue
+            opened = _open_to_measure(name, dir_fd=directory, writable=True)
+            try:
+                _remove_newer(opened, since_ns, most_files, depth=depth + 1)
+            finally:
+                os.close(opened)
+            if is_newer:
+                os.rmdir(name, dir_fd=directory)  # which fails where something older is in it
+
+
+def _since_too_much(slot: Path, most_bytes: int, most_files: int) -> int | None:
+    """Since when the working directory has been too full, by the ages of what is there.
+
+    Returns:
+        In nanoseconds since 1970; None if that can't be told.
+    """
+    oldest: list[tuple[int, int]] = []  # a heap, the newest first
+    room = seen = 0
+    since: int | None = None
+    for entry in _walk(slot, KEPT):
+        seen += 1
+        if seen > _MOST_SEEN:
+            return None
+        if entry is None:
+            continue
+        size = entry.status.st_blocks * _BLOCK_BYTES
+        heapq.heappush(oldest, (-entry.status.st_ctime_ns, size))
+        room += size
+        while oldest and (room > most_bytes or len(oldest) > most_files):
+            newest, size = heapq.heappop(oldest)
+            room -= size
+            since = -newest if since is None else min(since, -newest)
+    return since
 
 
 def _replace(directory: Path) -> None:
@@ -515,7 +589,7 @@ def _walk(slot: Path, tops: Sequence[str] = _MEASURED) -> Iterator[_Entry | None
                 os.close(descriptor)
 
 
-def _open_to_measure(name: str | Path, dir_fd: int | None = None) -> int:
+def _open_to_measure(name: str | Path, dir_fd: int | None = None, *, writable: bool = False) -> int:
     """Open a directory of a live kernel's; without root, take back what it has forbidden itself.
 
     Where kernels have the service's own user id, a directory without permissions would hide from
@@ -524,7 +598,8 @@ def _open_to_measure(name: str | Path, dir_fd: int | None = None) -> int:
     found = os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=dir_fd)
     try:
         status = os.fstat(found)
-        if status.st_uid == os.geteuid() and status.st_mode & 0o500 != 0o500:
+        wanted = 0o700 if writable else 0o500
+        if status.st_uid == os.geteuid() and status.st_mode & wanted != wanted:
             # The directory that was found, whatever has its name by now.
             os.chmod(f"/proc/self/fd/{found}", stat.S_IMODE(status.st_mode) | 0o700)
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

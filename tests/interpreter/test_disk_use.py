@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def _write(path: Path, size: int) -> Path:
     with open(path, "wb") as file:
         file.write(os.urandom(size))
         os.fsync(file.fileno())
+    return path
+
+
+def _write_later(path: Path, before: Path, size: int = 1) -> Path:
+    """Write a file that is newer than another: the clock of the file system is coarse."""
+    while _write(path, size).stat().st_ctime_ns <= before.stat().st_ctime_ns:
+        time.sleep(0.01)
     return path
 
 
@@ -92,13 +100,53 @@ def test_trimming_removes_what_was_written_since_and_keeps_the_rest(slot: Path) 
     while (_write(slot / "work" / "new", _MIB)).stat().st_ctime_ns < since_ns:
         time.sleep(0.01)  # the clock of the file system is coarse
     os.utime(slot / "work" / "new", (0, 0))  # a time that anybody can set
-    slots.trim(slot, since_ns=since_ns, most_bytes=2 * _MIB, most_files=100)
+    slots.trim(slot, since_ns=[since_ns], most_bytes=2 * _MIB, most_files=100)
     assert os.listdir(slot / "work") == ["kept"]
 
 
-def test_trimming_empties_the_directory_where_nothing_less_helps(slot: Path) -> None:
-    _write(slot / "work" / "old", 2 * _MIB)
-    slots.trim(slot, since_ns=time.time_ns() + 10**12, most_bytes=_MIB, most_files=100)
+def test_trimming_takes_an_earlier_time_where_the_first_is_too_little(slot: Path) -> None:
+    kept = _write(slot / "work" / "kept", 4096)
+    for number in range(20):
+        newest = _write_later(slot / "work" / f"new{number}", kept)
+    times = [newest.stat().st_ctime_ns, kept.stat().st_ctime_ns + 1]
+    assert slots.trim(slot, since_ns=times, most_bytes=4 * _MIB, most_files=10)
+    assert os.listdir(slot / "work") == ["kept"]
+
+
+def test_trimming_takes_the_newest_where_no_time_helps(slot: Path) -> None:
+    first = _write(slot / "work" / "first", _MIB)
+    (slot / "work" / "below").mkdir()
+    second = _write_later(slot / "work" / "below" / "second", first, _MIB)
+    _write_later(slot / "work" / "third", second, _MIB)
+    ahead = time.time_ns() + 10**12
+    for most, left in ((2, {"first", "second"}), (1, {"first"}), (0, set())):
+        room = most * _MIB + 65_536
+        assert slots.trim(slot, since_ns=[ahead], most_bytes=room, most_files=100)
+        assert {path.name for path in (slot / "work").rglob("*") if path.is_file()} == left
+
+
+def test_trimming_removes_from_directories_that_nobody_may_write_to(slot: Path) -> None:
+    kept = _write(slot / "work" / "kept", 4096)
+    since_ns = kept.stat().st_ctime_ns + 1
+    closed = slot / "work" / "closed"
+    closed.mkdir()
+    for number in range(20):
+        _write_later(closed / str(number), kept)
+    closed.chmod(0o555)
+    assert slots.trim(slot, since_ns=[since_ns], most_bytes=_MIB, most_files=10)
+    assert os.listdir(slot / "work") == ["kept"]
+
+
+def test_trimming_holds_no_list_of_all_that_is_there(slot: Path) -> None:
+    for number in range(20_000):
+        (slot / "work" / f"{number}").touch()
+    tracemalloc.start()
+    try:
+        assert slots.trim(slot, since_ns=[0], most_bytes=_MIB, most_files=100)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < _MIB
     assert os.listdir(slot / "work") == []
 
 
@@ -107,7 +155,7 @@ def test_trimming_follows_no_link(slot: Path, tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "precious").touch()
     (slot / "work" / "link").symlink_to(outside)
-    slots.trim(slot, since_ns=0, most_bytes=0, most_files=0)
+    slots.trim(slot, since_ns=[0], most_bytes=0, most_files=0)
     assert (outside / "precious").exists()
     assert os.listdir(slot / "work") == []
 
