@@ -93,15 +93,24 @@ _CLONE_NEW = (
 )
 #: They put words into a terminal's input, or read its screen.
 _REFUSED_IOCTLS = (0x5412, 0x541C, 0x541D)  # TIOCSTI, TIOCLINUX, TIOCCONS
+#: fallocate by other names: FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE.
+_ALLOCATING_IOCTLS = (0x4030_5828, 0x4030_582A, 0x4030_5839)
 #: PR_SET_DUMPABLE would hide memory from the watcher; the others change what confines a kernel.
 _REFUSED_PRCTLS = (4, 22, 35, 59, 62)  # also SECCOMP, MM, SYSCALL_USER_DISPATCH, SCHED_CORE
 _PERSONALITIES = (0, _WORD)  # the usual one, and the question which it is
+#: They change how a thread is run; the first argument says whose.
+_THREADS = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
+#: The same for one process, a group or a user, with the number that means one process.
+_PRIORITIES = (("setpriority", 0), ("ioprio_set", 1))
+_INIT = 1  # of a pid namespace
 
 _MOST_FAMILIES = 64
 _UNIX, _INET, _NETLINK, _INET6 = socket.AF_UNIX, socket.AF_INET, 16, socket.AF_INET6
 _STREAM, _DATAGRAM, _SEQUENCED = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
 _TYPE_MASK = 0xF
 _MSG_FASTOPEN = 0x2000_0000
+#: Gigabytes in a millisecond, which no watcher is quick enough for: libraries write instead.
+_NO_ALLOCATING = errno.EOPNOTSUPP
 
 
 class SeccompUnavailable(Exception):
@@ -116,8 +125,9 @@ def build_filters(
     Args:
         own_network: each kernel has a network of its own, which leads nowhere. Otherwise it gets
             none: no internet sockets, and no connection to anybody's Unix sockets.
-        own_processes: each kernel sees its own processes only. Otherwise it may change the
-            priority and limits of none but the process that asks.
+        own_processes: each kernel sees its own processes only, the first of which is its init: it
+            may change the priority and limits of each but that one. Otherwise of none but the
+            process that asks.
         own_user: no other kernel, nor the service, has the same user id as the host counts.
             Otherwise calls that change permissions or times of files by name succeed and do
             nothing: Landlock doesn't look at them.
@@ -160,8 +170,7 @@ def _calls(library: Any, *, own_user: bool, shared_memory: bool) -> bytes:
         allowed -= {"inotify_add_watch", "inotify_init", "inotify_init1"}
         program.add(nothing, _names(_PERMISSIONS))
     program.add(nothing, _names(_IGNORED))
-    # Gigabytes in a millisecond, which no watcher is quick enough for: libraries write instead.
-    program.add(library.ERRNO(errno.EOPNOTSUPP), ["fallocate"])
+    program.add(library.ERRNO(_NO_ALLOCATING), ["fallocate"])
     program.add(library.ERRNO(errno.EPERM), set(_names(_REFUSED)) - {"personality"})
     program.add(library.ALLOW, allowed)
     for persona in _PERSONALITIES:
@@ -178,6 +187,8 @@ def _arguments(library: Any, *, own_network: bool, own_processes: bool) -> bytes
         program.add(refused, ["clone"], (0, flag, flag))
     for request in _REFUSED_IOCTLS:
         program.add(refused, ["ioctl"], (1, _WORD, request))
+    for request in _ALLOCATING_IOCTLS:
+        program.add(library.ERRNO(_NO_ALLOCATING), ["ioctl"], (1, _WORD, request))
     for option in _REFUSED_PRCTLS:
         program.add(refused, ["prctl"], (0, _WORD, option))
     families = {_UNIX, _INET, _INET6, _NETLINK} if own_network else {_UNIX}
@@ -202,21 +213,34 @@ def _arguments(library: Any, *, own_network: bool, own_processes: bool) -> bytes
             program.add(refused, ["socket"], (0, _WORD, _UNIX), (1, _TYPE_MASK, kind))
         for call, index in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
             program.add(refused, [call], (index, _MSG_FASTOPEN, _MSG_FASTOPEN))
-    if not own_processes:
+    # Not by user or group, which names processes without their ids.
+    for call, one_process in _PRIORITIES:
+        program.add_unless(refused, [call], 0, one_process)
+    if own_processes:
+        _spare_init(program)
+    else:
         _restrict_to_self(program)
     return program.compile()
+
+
+def _spare_init(program: "_Program") -> None:
+    """Let a process change all that are the kernel's, but not the init, whose user it shares.
+
+    An init without descriptors, or without time, could look after nothing.
+    """
+    refused = program.library.ERRNO(errno.EPERM)
+    program.add(refused, ["prlimit64", *_THREADS], (0, _WORD, _INIT))
+    for call, one_process in _PRIORITIES:
+        program.add(refused, [call], (0, _WORD, one_process), (1, _WORD, _INIT))
 
 
 def _restrict_to_self(program: "_Program") -> None:
     """Let a process change itself only."""
     refused, nothing = program.library.ERRNO(errno.EPERM), program.library.ERRNO(0)
     # libzmq sets the policy of each of its threads to what it is, and aborts if that fails.
-    threads = ["sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"]
-    program.add_unless(nothing, threads, 0, 0)
+    program.add_unless(nothing, _THREADS, 0, 0)
     program.add_unless(refused, ["prlimit64"], 0, 0)
-    # Not by user id, which names all of that user's processes at once.
-    for call, kind in (("setpriority", 0), ("ioprio_set", 1)):
-        program.add_unless(refused, [call], 0, kind)
+    for call, _ in _PRIORITIES:
         program.add_unless(refused, [call], 1, 0)
 
 

@@ -208,6 +208,22 @@ async def test_allocating_room_ahead_does_not_outrun_the_watcher(
     assert "has 2048 MB" not in result.text
 
 
+async def test_no_other_name_of_allocating_is_known(arena: Arena, attacker: Session) -> None:
+    """Linux has ioctls that do the same on all file systems."""
+    result = await arena.attack(
+        attacker,
+        "import errno, fcntl, os, struct\n"
+        "file = os.open('big', os.O_RDWR | os.O_CREAT)\n"
+        "where = struct.pack('hhqqiI4i', 0, 0, 0, 64 << 20, *[0] * 6)\n"
+        # FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE
+        "for request in (0x40305828, 0x4030582A, 0x40305839):\n"
+        "    try: print(fcntl.ioctl(file, request, where))\n"
+        "    except OSError as error: print(error.errno == errno.EOPNOTSUPP)\n"
+        "print(os.fstat(file).st_blocks)",
+    )
+    assert result.text == "True\n" * 3 + "0\n"
+
+
 async def test_work_between_cells_is_watched_too(arena: Arena, attacker: Session) -> None:
     """A process that goes on when its cell is over fills the disk as little as a cell."""
     fill = _FILL.format(

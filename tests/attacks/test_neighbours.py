@@ -204,6 +204,50 @@ async def test_others_are_neither_traced_nor_slowed_nor_bound(
     assert held.text == "b'memory of the bystander'"
 
 
+OWN_INIT = r"""
+import os, pathlib, resource
+X86 = platform.machine() == "x86_64"
+ioprio, prlimit, attr = (251, 302, 314) if X86 else (30, 261, 274)
+done = []
+def tried(what, said):
+    if said == "done": done.append(what)
+for kind in range(16):
+    most = resource.prlimit(0, kind)
+    tried(f"limit {kind}", attempt(resource.prlimit, init, kind, (min(3, most[0]) if most[0] >= 0 else 3, most[1])))
+few = (ctypes.c_ulong * 2)(3, 3)
+tried("limit", outcome(raw(prlimit, init | 1 << 32, resource.RLIMIT_NOFILE, few, None)))
+for which, who in ((os.PRIO_PROCESS, init), (os.PRIO_PGRP, init), (os.PRIO_PGRP, os.getpgid(init)),
+                   (os.PRIO_USER, 0), (os.PRIO_USER, os.getuid())):
+    tried(f"nice {which}", attempt(os.setpriority, which, who, 19))
+for which, who in ((1, init), (1, init | 1 << 32), (2, os.getpgid(init)), (3, os.getuid()), (3, 0)):
+    tried(f"io priority {which}", outcome(raw(ioprio, which, who, 3 << 13)))
+idle = (ctypes.c_uint * 14)(56, os.SCHED_IDLE)
+tried("attributes", outcome(raw(attr, init, idle, 0)))
+tried("scheduler", attempt(os.sched_setscheduler, init, os.SCHED_IDLE, os.sched_param(0)))
+tried("parameter", attempt(os.sched_setparam, init, os.sched_param(0)))
+tried("affinity", attempt(os.sched_setaffinity, init, {min(os.sched_getaffinity(0))}))
+for name in ("oom_score_adj", "autogroup", "timerslack_ns", "coredump_filter", "comm", "sched"):
+    tried(name, attempt(pathlib.Path(f"/proc/{init}/{name}").write_text, "19"))
+# Answered with success and not done, where others have numbers.
+print([what for what in done if own_processes or what not in ("attributes", "scheduler", "parameter", "affinity")])
+"""
+
+
+async def test_own_init_is_neither_slowed_nor_bound(arena: Arena, attacker: Session) -> None:
+    """It looks after its kernel while no service is there, so its kernel may not hinder it."""
+    await attacker.execute("1")
+    init = _ancestors(arena.pid_of(attacker))[0]
+    before = _scheduling(init)
+    own_processes = arena.backend == "namespaces"
+    code = (
+        CALL + ATTEMPT + f"init = {1 if own_processes else init}\n"
+        f"own_processes = {own_processes}\n" + OWN_INIT
+    )
+    result = await arena.attack(attacker, code)
+    assert result.text == "[]\n"
+    assert _scheduling(init) == before
+
+
 @pytest.fixture
 def listening() -> Iterator[tuple[str, str, list[socket.socket]]]:
     """Unix sockets of the host that everybody may connect to: a named one, and one without a file."""

@@ -103,6 +103,24 @@ def _confined(call: str, *arguments: int, **options: bool) -> int:
         ("personality", (0x0040000,), errno.ENOSYS),
         ("prctl", (4, 1), errno.EPERM),
         ("clone", (0x10000000 | 17, 0, 0, 0, 0), errno.EPERM),
+        ("clone", (0x20000000 | 17, 0, 0, 0, 0), errno.EPERM),
+        ("prlimit64", (0, 7, 0, 0), 0),
+        ("prlimit64", (1, 7, 0, 0), errno.EPERM),
+        ("setpriority", (0, 0, 19), 0),
+        ("setpriority", (0, 1, 0), errno.EPERM),
+        ("setpriority", (1, 0, 19), errno.EPERM),
+        ("setpriority", (2, 0, 19), errno.EPERM),
+        ("ioprio_set", (1, 0, 0), 0),
+        ("ioprio_set", (1, 1, 0), errno.EPERM),
+        ("ioprio_set", (2, 0, 0), errno.EPERM),
+        ("ioprio_set", (3, 0, 0), errno.EPERM),
+        ("sched_setaffinity", (1, 0, 0), errno.EPERM),
+        ("sched_setattr", (1, 0, 0), errno.EPERM),
+        ("sched_setparam", (1, 0), errno.EPERM),
+        ("sched_setscheduler", (1, 0, 0), errno.EPERM),
+        ("ioctl", (0, 0x40305828, 0), errno.EOPNOTSUPP),
+        ("ioctl", (0, 0x4030582A, 0), errno.EOPNOTSUPP),
+        ("ioctl", (0, 0x40305839, 0), errno.EOPNOTSUPP),
     ],
 )
 def test_call_meets_the_answer_meant_for_it(
@@ -118,6 +136,9 @@ def test_the_upper_half_of_an_argument_hides_nothing(high: int) -> None:
     assert _confined("socket", 2, high | 3, 0) == errno.EPERM
     assert _confined("ioctl", 0, high | 0x5412, 0) == errno.EPERM
     assert _confined("prctl", high | 22, 2, 0) == errno.EPERM
+    assert _confined("prlimit64", high | 1, 7, 0, 0) == errno.EPERM
+    assert _confined("setpriority", high, high | 1, 0) == errno.EPERM
+    assert _confined("ioctl", 0, high | 0x4030582A, 0) == errno.EOPNOTSUPP
 
 
 @pytest.mark.parametrize(
