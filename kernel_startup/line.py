@@ -16,6 +16,8 @@ from typing import Any
 
 _MESSAGE_BYTES = 65_536
 _MOST_DESCRIPTORS = 4
+#: After a connection could not be accepted it waits still, and would be heard again at once.
+_PAUSE_S = 1.0
 
 
 class Line:
@@ -51,6 +53,7 @@ class Line:
         self._listener = listener
         self._reads = reads
         self._lost_at = 0.0
+        self._failed_at = float("-inf")
 
     @property
     def is_alone(self) -> bool:
@@ -69,6 +72,7 @@ class Line:
             later service has connected; ``over``: the line is, now.
         """
         poll = select.poll()
+        waits = [] if timeout_s is None else [timeout_s]
         for descriptor in others:
             poll.register(descriptor, select.POLLIN)
         if not self.over:
@@ -76,18 +80,17 @@ class Line:
                 wanted = select.POLLRDHUP | (select.POLLIN if self._reads else 0)
                 poll.register(self._connection, wanted)
             if self._listener is not None:
-                poll.register(self._listener, select.POLLIN)
-        ready = dict(poll.poll(self._wait_ms(timeout_s)))
+                if (pause_s := self._failed_at + _PAUSE_S - time.monotonic()) > 0:
+                    waits.append(pause_s)
+                else:
+                    poll.register(self._listener, select.POLLIN)
+        if self.is_alone:
+            waits.append(max(0.0, self._lost_at + self.orphan_s - time.monotonic()))
+        ready = dict(poll.poll(min(waits) * 1000 if waits else None))
         happened: set[str | int] = {descriptor for descriptor in others if descriptor in ready}
         if not self.over:
             happened |= self._look(ready)
         return happened
-
-    def _wait_ms(self, timeout_s: float | None) -> float | None:
-        waits = [] if timeout_s is None else [timeout_s]
-        if self.is_alone:
-            waits.append(max(0.0, self._lost_at + self.orphan_s - time.monotonic()))
-        return min(waits) * 1000 if waits else None
 
     def _look(self, ready: Mapping[int, int]) -> set[str | int]:
         happened: set[str | int] = set()
@@ -100,9 +103,13 @@ class Line:
             elif seen & select.POLLIN:
                 happened.add("packet")
         if self._listener is not None and self._listener.fileno() in ready:
-            with contextlib.suppress(OSError):  # it has gone again
+            try:
                 self._join(self._listener.accept()[0])
                 happened = {"joined"}
+            except (BlockingIOError, ConnectionAbortedError):
+                pass  # it has gone again
+            except OSError:  # no descriptor is left, or no memory
+                self._failed_at = time.monotonic()
         if self._connection is None and time.monotonic() >= self._lost_at + self.orphan_s:
             return self._end()
         return happened
