@@ -21,7 +21,7 @@ _INTERVAL_S = 1.0
 #: Nobody uses up so many reserves between two looks: with more room, nothing else is looked at.
 _NEAR = 8
 _BLOCK_BYTES = 512  # the unit of st_blocks and ru_oublock
-_MOST_FILES = 50_000
+_MOST_FILES = 60_000  # some more than a kernel may have by default
 
 
 def room_on_disk(path: str | Path) -> tuple[int, float]:
@@ -29,6 +29,12 @@ def room_on_disk(path: str | Path) -> tuple[int, float]:
     disk = os.statvfs(path)
     whole = disk.f_blocks * disk.f_frsize
     return disk.f_bavail * disk.f_frsize, min(_RESERVE_BYTES, whole * _RESERVE_SHARE)
+
+
+def on_one_disk(first: str, *others: str) -> tuple[str, ...]:
+    """A directory, and those others that are on the same disk."""
+    device = os.stat(first).st_dev
+    return first, *(path for path in others if os.stat(path).st_dev == device)
 
 
 class DiskWatch:
@@ -69,45 +75,65 @@ class DiskWatch:
         self._next_at = time.monotonic() + _INTERVAL_S
         now_ns = time.time_ns()
         before, self._before = self._before, None
-        with suppress(OSError):
+        with suppress(OSError):  # of a disk that doesn't tell, nothing can be said
             room, reserve = room_on_disk(self._directories[0])
             if room < _NEAR * reserve:
-                self._before = self._written()
-                if before is not None and room < reserve and self._before.is_more_than(before):
+                self._before = now = self._look(room)
+                if before is not None and room < reserve and now.is_more_than(before):
                     return True
         self.fitted_ns = now_ns
         return False
 
-    def _written(self) -> "_Written":
+    def _look(self, room: int) -> "_Written":
+        files = _named(self._directories)
         # Of those that have ended, and whom nobody else has waited for.
         written = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock * _BLOCK_BYTES
-        is_hidden = False
-        for pid in self._processes():
-            try:
-                written += _written_by(pid)
-            except OSError:
-                is_hidden |= os.path.exists(f"/proc/{pid}")
-        return _Written(written, _used_bytes(self._directories) if is_hidden else None)
+        try:
+            device = os.stat(self._directories[0]).st_dev
+            for pid in self._processes():
+                # It has ended; or it doesn't tell, as zombies never do: its files have to.
+                with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                    written += _written_by(pid)
+                    if files is not None:
+                        files |= _unnamed(pid, device)
+        except OSError:  # such as too many open files: nobody was looked at
+            return _Written(room, None, None)
+        return _Written(room, written, None if files is None else sum(files.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What a kernel has written up to now.
+    """What a kernel has written up to now, as far as one look tells.
+
+    Processes can hide what they write: from their own user, or by children that nobody waits for.
+    Files can be made to be found by nobody. So neither is believed alone.
 
     Attributes:
-        written_bytes: by those processes that tell.
-        used_bytes: what its files take, where a process doesn't tell; else None.
+        room_bytes: what is left on the disk.
+        written_bytes: by those processes that tell; None if they could not be looked at.
+        used_bytes: what its files take; None if not all of them could be looked at.
     """
 
-    written_bytes: int
+    room_bytes: int
+    written_bytes: int | None
     used_bytes: int | None
 
     def is_more_than(self, before: "_Written") -> bool:
-        """Whether it was writing since."""
-        grown = self.written_bytes - before.written_bytes
-        if self.used_bytes is not None and before.used_bytes is not None:
-            grown = max(grown, self.used_bytes - before.used_bytes)
-        return grown > WRITING_BYTES
+        """Whether it was writing since.
+
+        Who can't be looked at is taken for the one who has what the disk lost.
+        """
+        grown = [
+            now - then
+            for now, then in (
+                (self.written_bytes, before.written_bytes),
+                (self.used_bytes, before.used_bytes),
+            )
+            if now is not None and then is not None
+        ]
+        if len(grown) < 2:
+            grown.append(before.room_bytes - self.room_bytes)
+        return max(grown) > WRITING_BYTES
 
 
 def _written_by(pid: int) -> int:
@@ -123,19 +149,39 @@ def _written_by(pid: int) -> int:
     return 0
 
 
-def _used_bytes(directories: Sequence[str]) -> int:
-    """Room that files take, of so many as can be looked at in a moment."""
-    room = seen = 0
+def _named(directories: Sequence[str]) -> dict[int, int] | None:
+    """Room that files take, by inode; None if they can't all be looked at, or not in a moment."""
+    found: dict[int, int] = {}
+    seen = 0
     pending = list(directories)
-    while pending and seen < _MOST_FILES:
-        with suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                seen += 1
-                with suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    room += status.st_blocks * _BLOCK_BYTES // max(1, status.st_nlink)
-                    if stat.S_ISDIR(status.st_mode):
-                        pending.append(entry.path)
-                if seen >= _MOST_FILES:
-                    break
-    return room
+    while pending:
+        try:
+            # What has just been deleted, or moved, is seen the next time.
+            with suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    seen += 1
+                    if seen > _MOST_FILES:
+                        return None
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        found[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+                        if stat.S_ISDIR(status.st_mode):
+                            pending.append(entry.path)
+        except OSError:  # may not be listed, or is deeper than a path can be long
+            return None
+    return found
+
+
+def _unnamed(pid: int, device: int) -> dict[int, int]:
+    """Room of a disk's files that a process holds open and that have no name, by inode.
+
+    Raises:
+        OSError: it has ended, or doesn't tell.
+    """
+    found: dict[int, int] = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            status = os.stat(f"/proc/{pid}/fd/{name}")
+            if status.st_nlink == 0 and status.st_dev == device and stat.S_ISREG(status.st_mode):
+                found[status.st_ino] = status.st_blocks * _BLOCK_BYTES
+    return found

@@ -45,7 +45,7 @@ from collections.abc import Collection
 from typing import Any, NoReturn
 
 from kernel_startup import confine
-from kernel_startup.disk import DiskWatch
+from kernel_startup.disk import DiskWatch, on_one_disk
 from kernel_startup.line import Line
 from kernel_startup.sandboxes import Backend
 
@@ -194,7 +194,9 @@ def _init(
     line = Line(channel, listener, orphan_s=request.get("orphan_s", 0.0), reads=False)
     places = backend.places(request)
     processes = functools.partial(backend.processes, request)
-    disk = DiskWatch((places.work, places.home, places.run), processes)
+    # Temporary files are on another one, or in memory, where there are namespaces.
+    writable = on_one_disk(places.work, places.home, places.run, places.tmp)
+    disk = DiskWatch(writable, processes)
     ended = _wait_for_end(line, kernel, disk)
     backend.end_processes(request)
     _report(line, ended)

@@ -27,6 +27,20 @@ open("begun", "w").close()
 while not os.path.exists("go"):
     time.sleep(0.02)
 """
+#: What such children write is added to nobody's account.
+_FORGOTTEN = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.fork() == 0:
+        with open("PATH", "ab", buffering=0) as file:
+            file.write(bytes(300_000))
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:  # so it has ended
+        time.sleep(0.02)
+"""
 _WRITERS = {
     "kernel": """
 import ctypes
@@ -44,6 +58,11 @@ subprocess.run(["sh", "-c", loop])
 loop = "while :; do (head -c 300000 /dev/zero >> big &); sleep 0.02; done"
 subprocess.run(["sh", "-c", loop])
 """,
+    "forgotten": _FORGOTTEN.replace("PATH", "big"),
+    "dark": f"""
+os.mkdir("dark", 0o300)
+{_FORGOTTEN.replace("PATH", "dark/big")}
+""",
     # Linux hides from its own user what a program does that can be run but not read.
     "hidden": """
 shutil.copy(shutil.which("sh"), "hidden")
@@ -52,6 +71,12 @@ loop = "while :; do printf %0300000d 0; sleep 0.02; done >> big"
 subprocess.run(["./hidden", "-c", loop])
 """,
 }
+#: Where temporary files are on the same disk.
+_TEMPORARY = f"""
+import tempfile
+os.chdir(tempfile.gettempdir())
+{_FORGOTTEN.replace("PATH", "big")}
+"""
 _INNOCENT = 'sum(range(100)); open("small", "w").write("x" * 1000); x'
 
 
@@ -89,12 +114,14 @@ def _nearly_full(disk: Path) -> Iterator[None]:
     ballast.unlink()
 
 
-def _are_there(work: Path) -> bool:
-    """Whether processes live that work in this directory."""
+def _are_there(slot: Path) -> bool:
+    """Whether processes live that work in this sandbox."""
+    places = [slot / "work", slot / "tmp"]
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (process / "cwd").samefile(work):
-                return True
+        for place in places:
+            with suppress(OSError):
+                if (process / "cwd").samefile(place):
+                    return True
     return False
 
 
@@ -106,10 +133,13 @@ async def test_who_fills_the_disk_while_no_service_is_there_is_ended(
     settings: dict[str, Any] = {"data_dir": str(data_dir), "warm_kernels": 0, "sandbox": sandbox}
     if sandbox == "landlock":
         settings |= {name: str(path) for name, path in _where_others_can_read().items()}
+    writers = _WRITERS
+    if sandbox == "landlock":
+        writers = {"temporary": _TEMPORARY, **_WRITERS}
     work: dict[str, Path] = {}
     try:
         async with Earlier.running(settings) as earlier:
-            for user, cell in {"innocent": _INNOCENT, **_WRITERS}.items():
+            for user, cell in {"innocent": _INNOCENT, **writers}.items():
                 await earlier.run(user, f"x = 41; open('of-{user}', 'w').close()")
                 (mark,) = data_dir.glob(f"sessions/*/work/of-{user}")
                 work[user] = mark.parent
@@ -120,20 +150,21 @@ async def test_who_fills_the_disk_while_no_service_is_there_is_ended(
             earlier.process.kill()
             await earlier.process.wait()
         with _nearly_full(disk):
-            for user in _WRITERS:
+            for user in writers:
                 (work[user] / "go").touch()
-                await until(lambda at=work[user]: not _are_there(at))
+                await until(lambda at=work[user]: not _are_there(at.parent))
                 assert room_on_disk(disk)[0] > 0
                 if user != "hidden":
-                    (work[user] / "big").unlink()
-            assert _are_there(work["innocent"])
+                    (big,) = work[user].parent.glob("**/big")
+                    big.unlink()
+            assert _are_there(work["innocent"].parent)
             (work["innocent"] / "go").touch()
         async with Interpreter.open(Settings(**settings)) as service:
             results = {cell.user_id: await cell.result for cell in service.recovered}
             assert (results["innocent"].status, results["innocent"].text) == ("ok", "42")
             idle = await service.session(user_id="idle")
             assert (await idle.execute("y")).text == "43"
-            for user in _WRITERS:
+            for user in writers:
                 assert results[user].status == "died"
                 assert "the disk of this machine is nearly full" in results[user].text
                 assert (work[user] / f"of-{user}").exists()
