@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from interpreter import endings
 from interpreter.activity import Activity, Moment
@@ -51,6 +51,8 @@ from interpreter.tasks import Tasks
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 _CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 #: How long a cell waits for a database that is away: to begin, and to hand out what it made.
 _DATABASE_AWAY_S = 90.0
@@ -72,7 +74,25 @@ class Cell:
     cell_id: str = field(default_factory=lambda: secrets.token_hex(8))
     delivery: Delivery | None = None
     at_turn: asyncio.Event = field(default_factory=asyncio.Event)
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)
     queued_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What became of a cell, and what the next one is to tell if nobody gets to know that.
+
+    Attributes:
+        execution: for its sender.
+        has_begun: whether it was given anything to tell.
+        took_kernel: whether its kernel ended with it, other than by a restart.
+        files_gone: what it tells of files that are gone.
+    """
+
+    execution: Execution
+    has_begun: bool = False
+    took_kernel: bool = False
+    files_gone: str | None = None
 
 
 class Cells:
@@ -131,10 +151,9 @@ class Cells:
         self._left = False
         self._stop: asyncio.Future[None] | None = None
         self._delivery: Delivery | None = None
-        self._files_told: str | None = None
         self._working = WorkingDirectory({}, complete=True)
         self._unchanged_ns: int | None = None
-        self._executing: set[asyncio.Task[Execution]] = set()
+        self._executing: set[asyncio.Task[Any]] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -153,10 +172,14 @@ class Cells:
         self.pending += 1
         running = self._begin(self._execute(cell))
         try:
-            return await asyncio.shield(running)
+            return (await asyncio.shield(running)).execution
         except asyncio.CancelledError:
             if not running.done():
+                cell.given_up.set()
                 await asyncio.shield(self._tasks.spawn(self._abandon(running, cell.at_turn)))
+            elif not running.cancelled():  # both in one moment
+                if running.exception() is None:
+                    self._tell_later(running.result(), endings.ABANDONED)
             elif self._left and not _is_cancelled():
                 raise SessionClosed(self._user_id) from None
             raise
@@ -249,14 +272,14 @@ class Cells:
             told = Told(running.told, running.told_lost)
             if told.sentence is not None:
                 self._life.already_told(told.sentence)
-            result = await self._run(cell, kernel, told, running)
+            result = (await self._run(cell, kernel, told, running)).execution
         finally:
             self.activity.mark()
         return endings.with_nobody_there(result) if asked else result
 
     # -- one cell --------------------------------------------------------------------------------
 
-    async def _execute(self, cell: Cell) -> Execution:
+    async def _execute(self, cell: Cell) -> _Ran:
         try:
             async with self._lock:
                 self.activity.mark()
@@ -266,14 +289,14 @@ class Cells:
                 if certain:
                     refused = self._refused(cell.code, certain, time.monotonic() - cell.queued_at)
                     self._metrics.cell_ended(refused)
-                    return refused
+                    return _Ran(refused)
                 self._life.patience = Patience(_DATABASE_AWAY_S)
-                self._files_told = None
                 kernel = await self._ready_kernel(cell)
                 if kernel is None:
-                    return self._never_begun(cell)
-                result = await self._run(cell, kernel, self._life.take_told())
-                return _with_remarks(result, [remark.sentence for remark in remarks])
+                    return _Ran(self._never_begun(cell))
+                ran = await self._run(cell, kernel, self._life.take_told())
+                sentences = [remark.sentence for remark in remarks]
+                return replace(ran, execution=_with_remarks(ran.execution, sentences))
         finally:
             self.pending -= 1
             self.activity.mark()
@@ -318,16 +341,17 @@ class Cells:
 
     async def _run(
         self, cell: Cell, kernel: Kernel, told: Told, sent: RunningCell | None = None
-    ) -> Execution:
+    ) -> _Ran:
         """Run a cell, or see one to its end that an earlier service has sent."""
         try:
-            execution = await self._run_recorded(cell, kernel, told, sent)
+            ran = await self._run_recorded(cell, kernel, told, sent)
         except Exception:
             self._record.over(cell.cell_id)
             raise
-        if sent is None and execution.state_lost and self._record.is_wanted(cell.cell_id):
-            self._life.state_gone = endings.LEFT  # a later service has no more than that to tell
-            self._life.lose_files(self._files_told)
+        if cell.given_up.is_set():
+            self._tell_later(ran, endings.ABANDONED)
+        elif sent is None and self._record.is_wanted(cell.cell_id):
+            self._tell_later(ran, endings.LEFT)  # a later service may not find its result
         self._record.over(
             cell.cell_id,
             cells=self._life.cells,
@@ -336,11 +360,27 @@ class Cells:
             files_gone=self._life.files_gone,
             last_active=Moment.now(),
         )
-        return execution
+        return ran
+
+    def _tell_later(self, ran: _Ran, how: str) -> None:
+        """Have the next cell tell what the last one would have, whose result goes to nobody.
+
+        Needs to be called before that one is given what it is to tell.
+
+        Args:
+            ran: the last one.
+            how: what is told if its kernel ended with it, in a sentence.
+        """
+        if ran.took_kernel:
+            self._life.state_gone = how
+        elif ran.has_begun:
+            self._life.tell_again()
+        self._record.note(within_s=0.0, state_gone=self._life.state_gone)
+        self._life.lose_files(ran.files_gone)
 
     async def _run_recorded(
         self, cell: Cell, kernel: Kernel, told: Told, sent: RunningCell | None
-    ) -> Execution:
+    ) -> _Ran:
         queue_s = time.monotonic() - cell.queued_at
         self._life.cells += 1
         if sent is None:
@@ -393,15 +433,15 @@ class Cells:
         collect_s = time.monotonic() - collecting_at
         restarted = self._life.restarts != restarts
         broken = end.output_lost and end.exit is None
-        if (end.exit is not None or broken) and not restarted and not self._life.closed:
+        ended = end.exit is not None or broken
+        if ended and not restarted and not self._life.closed:
             if end.exit is not None:
                 self._life.told_of(kernel)
             self._tasks.spawn(self._life.replace(kernel))
         limits = self._life.kernel_limits()
         gone = endings.sentence_about_left_files(end.exit, limits=limits)
-        self._files_told = endings.with_more_files_gone(told.files, gone)
         status = endings.status_of(end)
-        has_saved = (end.exit is not None or broken) and await self._life.saved.is_there()
+        has_saved = ended and await self._life.saved.is_there()
         sentences = [
             told.sentence,
             self._sentence(end, cell.timeout_s, restarted, has_saved),
@@ -416,7 +456,7 @@ class Cells:
             artifacts=collection.artifacts,
             skipped=collection.skipped,
             installed=tuple(installed),
-            state_lost=told.lost or end.exit is not None or broken,
+            state_lost=told.lost or ended,
             message=" ".join(sentence for sentence in sentences if sentence) or None,
             durations=Durations(
                 queue_s=queue_s, install_s=end.install_s, run_s=end.run_s, collect_s=collect_s
@@ -433,7 +473,12 @@ class Cells:
             run_s=round(end.run_s, 3),
             artifacts=len(execution.artifacts),
         )
-        return execution
+        return _Ran(
+            execution,
+            has_begun=True,
+            took_kernel=ended and not restarted,
+            files_gone=endings.with_more_files_gone(told.files, gone),
+        )
 
     async def _collect(self, kernel: Kernel, outputs: tuple[Output, ...]) -> Collection:
         if self.discarded:
@@ -496,27 +541,22 @@ class Cells:
             durations=Durations(queue_s=time.monotonic() - cell.queued_at),
         )
 
-    async def _abandon(self, cell: "asyncio.Task[Execution]", at_turn: asyncio.Event) -> None:
+    async def _abandon(self, cell: "asyncio.Task[_Ran]", at_turn: asyncio.Event) -> None:
         """End a cell whose caller has gone."""
         if not at_turn.is_set():
             cell.cancel()
             await asyncio.wait([cell])
             return
         await self.interrupt()
-        if self._delivery is not None:
+        if self._delivery is not None and not cell.done():  # it may be the next one's by now
             self._delivery.abandon()
         await asyncio.wait([cell], timeout=self._settings.interrupt_grace_s)
         kernel = self._life.kernel
         if not cell.done() and kernel is not None and kernel.busy:
             await kernel.kill()
         await asyncio.wait([cell])
-        if not cell.cancelled() and cell.exception() is None:  # its result goes to nobody
-            self._life.lose_files(self._files_told)
-            if cell.result().state_lost:
-                self._life.state_gone = endings.ABANDONED
-                self._record.note(within_s=0.0, state_gone=self._life.state_gone)
 
-    def _begin(self, work: Coroutine[Any, Any, Execution]) -> "asyncio.Task[Execution]":
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         cell = self._tasks.spawn(work)
         self._executing.add(cell)
         cell.add_done_callback(self._executing.discard)

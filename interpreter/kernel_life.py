@@ -102,6 +102,7 @@ class KernelLife:
         self._restoration: Restoration | None = None
         self._unrestored = False
         self._told_of: Kernel | None = None
+        self._taken: tuple[str | None, Restoration | None] = (None, None)
         self._lock = asyncio.Lock()
 
     @property
@@ -132,8 +133,13 @@ class KernelLife:
     def take_told(self) -> Told:
         """What is to be told of an earlier kernel, with the cell that now begins; only once."""
         told = Told.of(self.state_gone, self._restoration, self.files_gone)
+        self._taken = (self.state_gone, self._restoration)
         self.state_gone = self.files_gone = self._restoration = None
         return told
+
+    def tell_again(self) -> None:
+        """Tell once more, with the next cell, what the last one took: of variables."""
+        self.state_gone, self._restoration = self._taken
 
     def already_told(self, sentence: str) -> None:
         """Not tell again what a cell tells that an earlier service has sent."""
@@ -214,6 +220,7 @@ class KernelLife:
             await self._end()
             await self.saved.drop()
             self.state_gone = self._restoration = None
+            self._taken = (None, None)
             self._record.note(state_gone=None)
             await self._start()
             self._unrestored = False

@@ -175,6 +175,36 @@ async def test_loss_of_variables_in_a_cancelled_cell_is_told_with_the_next(
     assert (await session.execute("1")).message is None
 
 
+async def _die_between_cells(session: Session) -> str:
+    """Have the kernel end; gives what the next cell tells of that."""
+    await session.execute("import threading, os\nthreading.Timer(0.2, lambda: os._exit(7)).start()")
+    await until(lambda: not session.live)
+    return "The kernel ended itself (exit status 7). The variables of before are gone."
+
+
+async def test_loss_that_a_cancelled_cell_was_to_tell_is_told_with_the_next(
+    session: Session,
+) -> None:
+    died = await _die_between_cells(session)
+    cell = await _begin(session, LOOP)
+    cell.cancel()
+    await asyncio.wait([cell])
+    told = await session.execute("1")
+    assert (told.message, told.state_lost) == (died, True)
+    assert (await session.execute("1")).message is None
+
+
+async def test_loss_that_a_cell_was_to_tell_whose_result_is_kept_names_no_other(
+    session: Session,
+) -> None:
+    died = await _die_between_cells(session)
+    cell = await _begin(session, "import time; time.sleep(0.5)")
+    assert session.keep_result()
+    assert (await cell).message == died
+    assert (await session.execute("1")).message == died  # the other result may not be found
+    assert (await session.execute("1")).message is None
+
+
 async def test_cancelled_caller_with_a_slow_front_end_keeps_the_kernel(session: Session) -> None:
     await session.execute("kept = 1")
     shown = asyncio.Event()

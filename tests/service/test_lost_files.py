@@ -26,6 +26,8 @@ DIRECTORY = (
 )
 ENDED = "The kernel ended while the service was not running."
 RESTORED = "1 variable was restored (x)."
+LOOP = "import time\nwhile True: time.sleep(0.05)"
+STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
 ROOM = (
     "The last kernel's files took more room than its limit of 8 MB: the files that were written "
     "last are gone; earlier ones are still there."
@@ -102,13 +104,49 @@ async def test_directory_that_is_gone_is_told_by_the_service_after_the_next(kill
             assert await _told(third) == [(told, False), (None, False)]
 
 
-async def test_directory_that_is_gone_is_told_after_a_cell_that_was_given_up() -> None:
+async def _given_up(cell: "asyncio.Task[Execution]") -> None:
+    cell.cancel()
+    await asyncio.wait([cell])
+    assert cell.cancelled()
+
+
+async def test_what_a_cell_told_that_was_given_up_is_told_with_the_next() -> None:
+    async with bare() as settings, Interpreter.open(settings) as second:
+        await _given_up(await _running(await second.session(user_id="anna"), LOOP))
+        assert await _told(second) == [(f"{STOPPED} {DIRECTORY} {RESTORED}", False), (None, False)]
+
+
+async def test_what_a_cell_told_that_was_given_up_is_told_with_one_that_waited() -> None:
     async with bare() as settings, Interpreter.open(settings) as second:
         session = await second.session(user_id="anna")
-        cell = await _running(session, "import time\nwhile True: time.sleep(0.05)")
-        cell.cancel()
+        cell = await _running(session, LOOP)
+        queued = asyncio.Event()
+        behind = asyncio.create_task(session.execute("1", on_phase=lambda phase: queued.set()))
+        await queued.wait()
+        await _given_up(cell)
+        assert (await behind).message == f"{STOPPED} {DIRECTORY} {RESTORED}"
+        assert await _told(second) == [(None, False), (None, False)]
+
+
+async def test_what_a_cell_told_whose_caller_goes_as_it_ends_is_told_with_the_next() -> None:
+    async with bare() as settings, Interpreter.open(settings) as second:
+        session = await second.session(user_id="anna")
+        cell = await _running(session, "1")
+        (running,) = session._cells._executing
+        running.add_done_callback(lambda _: cell.cancel())
         await asyncio.wait([cell])
         assert cell.cancelled()
+        assert running.result() is not None
+        assert await _told(second) == [(f"{STOPPED} {DIRECTORY} {RESTORED}", False), (None, False)]
+
+
+async def test_files_alone_are_told_after_a_restart_of_a_cell_that_was_given_up() -> None:
+    async with bare() as settings, Interpreter.open(settings) as second:
+        session = await second.session(user_id="anna")
+        cell = await _running(session, STUBBORN)
+        cell.cancel()
+        await session.restart()
+        await asyncio.wait([cell])
         assert await _told(second) == [(DIRECTORY, False), (None, False)]
 
 
