@@ -141,14 +141,16 @@ def lost_result(
         code: the cell.
         how: how its kernel ended, in a sentence; None if it lives.
         has_saved: whether a new kernel gets variables that were saved.
-        has_files: whether the working directory is there.
+        has_files: whether the working directory is there with its files; what is gone of them is
+            told with the next cell, since a result may be given more than once.
     """
     if how is None:
         files = "; the files are still there." if has_files else "."
         return Execution(status="died", code=code, message=f"{_RESULT_LOST}{files}")
-    gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
-    if not has_files:
-        gone = f"{_GONE_IN_PART if has_saved else _VARIABLES_GONE} {DIRECTORY_GONE}"
+    if has_files:
+        gone = f"{_GONE_IN_PART} {_FILES_THERE}" if has_saved else _GONE
+    else:
+        gone = _GONE_IN_PART if has_saved else _VARIABLES_GONE
     return Execution(status="died", code=code, state_lost=True, message=f"{how} {gone}")
 
 

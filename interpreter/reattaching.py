@@ -221,7 +221,7 @@ class Reattaching:
         if is_slow:
             session.hear_later(partial(self._found_later, state), timeout_s=self._cell_timeout_s)
         has_saved = gone is not None and await session.has_saved()
-        has_files = state.slot is not None
+        has_files = state.slot is not None and state.files_gone is None
         for cell in lost:
             result = endings.lost_result(cell.code, gone, has_saved=has_saved, has_files=has_files)
             self._recovered(state.user_id, cell, asyncio.create_task(_at_once(result)), Delivery())

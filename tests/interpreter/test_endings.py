@@ -124,11 +124,28 @@ def test_loss_between_cells_is_told_without_repeating_the_reason(
     assert endings.sentence_about_lost_files(how, limits=LIMITS) == sentence
 
 
+LOST = "The service was restarted before this cell's result was handed on, and it is lost"
+PART = "The variables are gone; what was saved of them is restored with the next cell, if possible."
+
+
 @pytest.mark.parametrize(
-    ("has_files", "rest"), [(True, "; the files are still there."), (False, ".")]
+    ("how", "has_saved", "has_files", "sentence"),
+    [
+        (None, False, True, f"{LOST}; the files are still there."),
+        (None, False, False, f"{LOST}."),
+        (
+            "It ended.",
+            False,
+            True,
+            "It ended. The variables are gone; the files are still there.",
+        ),
+        ("It ended.", False, False, "It ended. The variables are gone."),
+        ("It ended.", True, True, f"It ended. {PART} The files are still there."),
+        ("It ended.", True, False, f"It ended. {PART}"),
+    ],
 )
-def test_result_that_is_lost_promises_no_files_that_are_gone(has_files: bool, rest: str) -> None:
-    lost = endings.lost_result("x", None, has_files=has_files)
-    assert lost.message == (
-        f"The service was restarted before this cell's result was handed on, and it is lost{rest}"
-    )
+def test_result_that_is_lost_says_nothing_of_files_that_are_gone(
+    how: str | None, has_saved: bool, has_files: bool, sentence: str
+) -> None:
+    lost = endings.lost_result("x", how, has_saved=has_saved, has_files=has_files)
+    assert (lost.message, lost.state_lost) == (sentence, how is not None)

@@ -166,7 +166,7 @@ async def test_directory_that_is_gone_is_told_if_the_service_ends_with_the_cell_
             message = (await recovered.result).message
             assert message is not None
             if killed:
-                assert DIRECTORY not in message
+                assert "files" not in message
                 (told, _), last = await _told(third)
                 assert told is not None and told.startswith(f"{ENDED} {DIRECTORY} ")
                 assert last == (None, False)

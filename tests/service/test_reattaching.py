@@ -568,16 +568,14 @@ async def test_cell_lost_with_its_kernel_says_what_comes_back_and_what_is_gone(b
                 True,
                 "The kernel ended while the service was not running. The variables are gone; what "
                 "was saved of them is restored with the next cell, if possible."
-                + (
-                    " The working directory is gone, with the files in it; what was uploaded or "
-                    "handed out is still there."
-                    if bare
-                    else " The files are still there."
-                ),
+                + ("" if bare else " The files are still there."),
             )
             session = await later.session(user_id="anna")
             result = await session.execute("print(x)")
             assert result.text.startswith("41\n")
+            assert result.message is not None
+            assert result.message.count("The working directory is gone") == bare
+            assert (await session.execute("x")).message is None
 
 
 async def test_working_directory_that_is_gone_is_told_once() -> None:
