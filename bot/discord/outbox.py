@@ -219,7 +219,9 @@ class Outbox:
         for entry in [e for e in self._promises.values() if e.owner == owner]:
             del self._promises[entry.id]
             await self._settle(entry)
-        await self._drop([e for e in self._entries.values() if e.owner == owner])
+        # Given up, one may leave another: files that were to follow their words.
+        while mine := [entry for entry in self._entries.values() if entry.owner == owner]:
+            await self._drop(mine)
 
     # -- promises --------------------------------------------------------------------------------
 
@@ -334,13 +336,19 @@ class Outbox:
         alone = replace(message, content="", buttons=())
         files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (), None, self._now())
         directory = self._directory / files.id
-        files.messages = await self._copied_files((alone,), directory)
-        await self._record(files)
+        try:
+            files.messages = await self._copied_files((alone,), directory)
+            await self._record(files)
+        except BaseException:  # the message still has them, unless that is given up as well
+            await self._settle(files)
+            raise
         words = without_files(message, "Discord can't take files just now; these follow later")
         entry.messages = (*entry.messages[:number], words, *entry.messages[number + 1 :])
-        await self._record(entry)
         files.resumed = True  # as far as it goes: written down, with copies of its files
-        self._begin(files)
+        try:
+            await self._record(entry)
+        finally:
+            self._begin(files)
 
     async def _send_next(self, entry: _Entry) -> None:
         number = entry.done
@@ -478,10 +486,10 @@ class Outbox:
                 shutil.rmtree(path, ignore_errors=True)
 
     async def _close(self) -> None:
-        tasks = [entry.task for entry in self._entries.values() if entry.task]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        # Given up, one may leave another: files that were to follow their words.
+        while tasks := [e.task for e in self._entries.values() if e.task and not e.task.done()]:
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)
         if self._recording:  # short, and a promise is to be found after the restart
             await asyncio.wait(self._recording)

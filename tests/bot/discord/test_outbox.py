@@ -395,9 +395,14 @@ async def test_what_is_forgotten_while_its_files_are_copied_leaves_none(
 
 @dataclass
 class Slow:
-    """Records of a database that takes its time to write, whether or not anybody waits."""
+    """Records of a database that takes its time to write, whether or not anybody waits.
+
+    Attributes:
+        at_once: how many times it doesn't, at first.
+    """
 
     records: RecordStore
+    at_once: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     writing: "asyncio.Task[Any] | None" = None
@@ -407,6 +412,10 @@ class Slow:
 
     async def put(self, *args: Any, **options: Any) -> None:
         """Write it down, some time."""
+        if self.at_once:
+            self.at_once -= 1
+            await self.records.put(*args, **options)
+            return
         self.writing = asyncio.create_task(self._put(*args, **options))
         await asyncio.shield(self.writing)
 
@@ -434,6 +443,66 @@ async def test_what_is_forgotten_while_it_is_written_down_leaves_no_record(
         await slow.writing
         assert await slow.records.list("outbox") == ()
         assert isinstance(sending.exception(), DeliveryFailed)
+
+
+def _goes_on_once_given_up(delivery: Delivery, slow: Slow) -> "asyncio.Task[None]":
+    """Have the database write once the only delivery there is has been given up."""
+    (entry,) = (e for e in delivery._outbox._entries.values() if e.given)
+    carrying = entry.task
+    assert carrying is not None
+
+    async def wait() -> None:
+        while not carrying.cancelling():  # noqa: ASYNC110 -- nobody sets an event for it
+            await asyncio.sleep(0.01)
+        slow.goes_on.set()
+
+    return asyncio.create_task(wait())
+
+
+@pytest.mark.parametrize("at_once", [1, 2], ids=["files are written", "words are written"])
+async def test_what_is_forgotten_while_its_words_are_to_go_first_leaves_nothing(
+    at_once: int, outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    discord.faults.rest(status=500, times=100_000)
+    outside.records = slow = Slow(outside.records, at_once)
+    async with outside.start() as delivery:
+        sending = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await slow.begun.wait()
+        going_on = _goes_on_once_given_up(delivery, slow)
+        await delivery.forget("42")
+        with pytest.raises(DeliveryFailed, match="given up"):
+            await sending
+        await going_on
+        assert slow.writing is not None
+        await slow.writing
+        assert delivery.waiting == 0
+        assert await slow.records.list("outbox") == ()
+        assert outside.kept() == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2], ids=["files are written", "words are written"])
+async def test_what_a_restart_interrupts_while_its_words_are_to_go_first_comes_once(
+    at_once: int, outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    discord.faults.rest(status=500, times=100_000)
+    outside.records = slow = Slow(outside.records, at_once)
+    async with outside.start() as delivery:
+        sending = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await slow.begun.wait()
+        going_on = _goes_on_once_given_up(delivery, slow)
+    await going_on
+    assert isinstance((await asyncio.gather(sending, return_exceptions=True))[0], DeliveryFailed)
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert [a for _, files in shown(channel.by_bot) for a in files] == [b"1"]
+    assert sum("here" in content for content, _ in shown(channel.by_bot)) == 1
+    assert outside.kept() == []
 
 
 async def test_what_was_promised_is_known_after_a_restart(
