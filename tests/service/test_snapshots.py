@@ -528,6 +528,11 @@ async def test_hostile_kernel_gains_no_more_by_being_saved_and_not_for_longer(
     )
     kernel = session._life.kernel
     assert kernel is not None
+    # What is trimmed is what came since its files were last found to fit.
+    notes = narrow._host._forks[kernel.hosted.kernel_id].watch  # type: ignore[attr-defined]
+    full = narrow.settings.data_dir / "sessions" / str(session.slot) / "work" / "full"
+    written_ns = full.stat().st_ctime_ns
+    await until(lambda: notes.fitted_ns > written_ns)
     assert await session.save_state() is not during
     assert (await kernel.exit).cause == "room"
     found, _ = await _state(session, "__import__('os').listdir()")
