@@ -176,9 +176,9 @@ def result_text(execution: Execution, *, chars: int) -> str:
         ]
         lines.append(f"Files not kept: {'; '.join(left)}{_more(execution.skipped)}")
     if execution.state_lost:
+        files = "." if execution.files_gone else ", files are not."
         lines.append(
-            "The kernel was replaced: variables and imports that weren't restored are gone, files "
-            "are not."
+            "The kernel was replaced: variables and imports that weren't restored are gone" + files
         )
     return "\n".join(lines)
 

@@ -457,6 +457,7 @@ class Cells:
             skipped=collection.skipped,
             installed=tuple(installed),
             state_lost=told.lost or ended,
+            files_gone=endings.with_more_files_gone(told.files, None if restarted else gone),
             message=" ".join(sentence for sentence in sentences if sentence) or None,
             durations=Durations(
                 queue_s=queue_s, install_s=end.install_s, run_s=end.run_s, collect_s=collect_s

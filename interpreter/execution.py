@@ -105,6 +105,7 @@ class Execution:
         skipped: files it made that were not stored, each with the reason.
         installed: packages installed for it.
         state_lost: True if variables from before this cell, or from it, are gone.
+        files_gone: what the message says of files that are gone; None if none are.
         message: one or more plain sentences for a person, where there is something to say.
         durations: how long each phase took.
     """
@@ -117,6 +118,7 @@ class Execution:
     skipped: tuple[SkippedArtifact, ...] = ()
     installed: tuple[str, ...] = ()
     state_lost: bool = False
+    files_gone: str | None = None
     message: str | None = None
     durations: Durations = field(default_factory=Durations)
 

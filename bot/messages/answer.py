@@ -21,10 +21,8 @@ from interpreter import CellError, DisplayData, ExecuteResult, Execution, Stored
 _MAX_MESSAGES = 6
 _MAX_NAMED = 10
 _MAX_ERROR_CHARS = 60
-_REPLACED = (
-    "The kernel had to be replaced: variables that were not restored are gone, your files are "
-    "still there."
-)
+_REPLACED = "The kernel had to be replaced: variables that were not restored are gone"
+_FILES_STAY = ", your files are still there"
 _BARE_REPR = re.compile(r"\s*<[^<>\n]*>\s*")
 _PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g)\Z", re.IGNORECASE)
 
@@ -216,8 +214,12 @@ def _notes(result: TurnResult, *, spoken: bool, said: str) -> Iterator[str]:
         yield forced
     if spoken and result.answer and (failed := _failed(result.cells)):
         yield failed
-    # What ended the last cell by force says itself whether the variables are gone.
-    yield from (note for note in cell_notes(result.cells) if not (forced and note == _REPLACED))
+    # What ended the last cell by force says itself what is gone.
+    yield from (
+        note
+        for note in cell_notes(result.cells)
+        if not (forced and (note.startswith(_REPLACED) or note in forced))
+    )
 
 
 def _ended_by_force(cells: Sequence[Execution]) -> str:
@@ -241,8 +243,10 @@ def cell_notes(cells: Sequence[Execution]) -> Iterator[str]:
     installed = dict.fromkeys(name for cell in cells for name in cell.installed)
     if installed:
         yield f"Installed {plain_sentence(', '.join(list(installed)[:20]))}."
+    gone = dict.fromkeys(plain_sentence(cell.files_gone) for cell in cells if cell.files_gone)
     if any(cell.state_lost for cell in cells):
-        yield _REPLACED
+        yield f"{_REPLACED}{'' if gone else _FILES_STAY}."
+    yield from gone
     for skipped in [one for cell in cells for one in cell.skipped][:_MAX_NAMED]:
         yield f"{bold(skipped.name)} was left out: {plain_sentence(skipped.reason)}."
 

@@ -151,6 +151,13 @@ def test_a_result_tells_everything_that_came_of_the_cell() -> None:
         assert fact in told
 
 
+def test_a_result_says_that_files_are_there_only_if_they_are() -> None:
+    gone = "The working directory is gone."
+    assert "files are not" in result_text(ran(state_lost=True), chars=1_000)
+    told = result_text(ran(state_lost=True, message=gone, files_gone=gone), chars=1_000)
+    assert gone in told and "files are not" not in told
+
+
 def test_a_long_result_keeps_its_head_and_its_tail() -> None:
     error = CellError("ValueError", "bad", ("Traceback " + "x " * 5_000, "ValueError: bad"))
     execution = Execution(status="error", code="x", outputs=(Stream("stdout", "first\n"), error))

@@ -197,6 +197,7 @@ async def test_files_that_a_culled_kernel_left_too_many_are_told(unwatched: Sess
     result = await unwatched.execute("import os; print(os.listdir())")
     assert result.outputs == (Stream("stdout", "['old']\n"),)
     assert result.message == f"The kernel was stopped by an admin. {ROOM} {RESTORED}"
+    assert result.files_gone == ROOM
     assert not result.state_lost
     assert (await unwatched.execute("1")).message is None
 

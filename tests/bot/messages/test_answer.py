@@ -326,6 +326,23 @@ async def test_limit_that_ended_the_last_cell_is_told_whatever_the_model_says(st
     assert told not in message.content and "had to be replaced" in message.content
 
 
+async def test_files_that_are_gone_are_told_once_and_not_said_to_be_there() -> None:
+    gone = "The working directory is gone."
+    lost = cell(message=f"It was stopped. {gone}", state_lost=True, files_gone=gone)
+    (message,) = await composed("Done.", lost, cell())
+    assert message.content.split("\n") == [
+        "Done.",
+        "",
+        "-# The kernel had to be replaced: variables that were not restored are gone.",
+        f"-# {gone}",
+    ]
+    (message,) = await composed("Done.", cell(message=gone, files_gone=gone))
+    assert message.content == f"Done.\n\n-# {gone}"
+    died = cell(status="died", message=f"It died. {gone}", state_lost=True, files_gone=gone)
+    (message,) = await composed("Sorry.", died)
+    assert message.content == f"Sorry.\n\n-# It died. {gone}"
+
+
 async def test_without_anything_there_is_still_a_message() -> None:
     (message,) = await composed("", buttons=(Button("B", "cm:b"),))
     assert message == OutgoingMessage("Done. There is nothing to show.", (), message.buttons)
