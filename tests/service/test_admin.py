@@ -33,7 +33,7 @@ from interpreter.admin.deeds import Deeds, NotDone
 from interpreter.admin.protocol import MOST_REQUEST_BYTES, Request
 from interpreter.admin.sockets import ADMIN_SOCKET, CONTROL, Peer, connect_in
 from interpreter.hosts.base import HostedKernel
-from interpreter.snapshots import SavedState
+from tests.service.unrestored import leave_unrestored
 from tests.service.waiting import until
 
 BUSY = "import time\nfor i in range(600): time.sleep(0.1)"
@@ -271,21 +271,7 @@ async def test_an_admin_finds_what_is_restored_and_no_restoring_undoes_what_they
     with tempfile.TemporaryDirectory(prefix="cellmate-attach-") as directory:
         Path(directory).chmod(0o711)
         settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0, orphan_s=30)
-        restoring = asyncio.Event()
-
-        async def wait(*_: object, **__: object) -> None:
-            restoring.set()
-            await asyncio.Event().wait()
-
-        async with Interpreter.open(settings, keep_kernels=True) as first:
-            session = await first.session(user_id="anna")
-            await session.execute("x = 41")
-            assert await session.cull("It was stopped.")
-            with monkeypatch.context() as patched:
-                patched.setattr(SavedState, "restore", wait)
-                asking = asyncio.create_task(session.execute("x = 42"))
-                await restoring.wait()
-        await asyncio.gather(asking, return_exceptions=True)
+        await leave_unrestored(settings, monkeypatch)
         async with Interpreter.open(settings) as second:
             assert second.reattached == 1
             done = await ask(second, Request("attach", "anna"))

@@ -22,9 +22,9 @@ import pytest
 import pytest_asyncio
 
 from interpreter import Execution, Interpreter, Phase, Recovered, SessionClosed, Settings
-from interpreter.snapshots import SavedState
 from tests.chaos.processes import database_of, family_of, kill
 from tests.installing.index import PackageIndex, make_wheel
+from tests.service.unrestored import leave_unrestored
 from tests.service.waiting import until
 
 _AWAY_S = 1.5
@@ -477,21 +477,7 @@ async def test_what_a_service_had_yet_to_restore_is_restored_by_the_next(
     with tempfile.TemporaryDirectory(prefix="cellmate-fresh-") as directory:
         Path(directory).chmod(0o711)
         settings = Settings(data_dir=Path(directory) / "data", warm_kernels=0)
-        restoring = asyncio.Event()
-
-        async def wait(*_: object, **__: object) -> None:
-            restoring.set()
-            await asyncio.Event().wait()
-
-        async with Interpreter.open(settings, keep_kernels=True) as first:
-            session = await first.session(user_id="anna")
-            await session.execute("x = 41")
-            assert await session.cull("It was stopped.")
-            with monkeypatch.context() as patched:
-                patched.setattr(SavedState, "restore", wait)
-                asking = asyncio.create_task(session.execute("x = 42"))
-                await restoring.wait()
-        await asyncio.wait([asking])
+        await leave_unrestored(settings, monkeypatch)
         async with Interpreter.open(settings) as second:
             assert second.reattached == 1
             session = await second.session(user_id="anna")
