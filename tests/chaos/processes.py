@@ -1,5 +1,6 @@
 """The processes of one service's kernels, found from outside: also while no service runs."""
 
+import glob
 import json
 import os
 import signal
@@ -107,16 +108,15 @@ class Standing:
         name = str(data_dir)
         processes = frozenset(pid for pid in psutil.pids() if _is_of(pid, name))
         bound = Path("/proc/net/unix").read_text().splitlines()
-        paths = (path for path in data_dir.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode))
-        links = (link for link in Path("/tmp").glob("cellmate-*/*") if link.is_symlink())
+        links = glob.glob("/tmp/cellmate-*/*")  # which passes over what is gone by now
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         return cls(
             processes=processes,
             sockets=frozenset(
-                [*(line.split()[-1] for line in bound if name in line), *map(str, paths)]
+                [*(line.split()[-1] for line in bound if name in line), *_sockets_below(data_dir)]
             ),
             mounts=frozenset(line for line in mounts if name in line),
-            links=frozenset(str(link) for link in links if os.readlink(link).startswith(name)),
+            links=frozenset(link for link in links if _target_of(link).startswith(name)),
             groups=frozenset(group for pid in processes for group in _groups_of(pid)),
         )
 
@@ -137,6 +137,21 @@ def left_over(data_dir: Path, groups: Iterable[Path]) -> list[str]:
         *(f"link {path}" for path in standing.links),
         *(f"group {group}" for group in groups if group.exists()),
     ]
+
+
+def _sockets_below(directory: Path) -> Iterator[str]:
+    """Sockets in a directory that a service may be at work in: names come and go meanwhile."""
+    for folder, _, names in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in names):
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.lstat(path).st_mode):
+                    yield path
+
+
+def _target_of(link: str) -> str:
+    with suppress(OSError):  # no link, or gone by now
+        return os.readlink(link)
+    return ""
 
 
 def _is_of(pid: int, name: str) -> bool:
