@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -87,6 +87,8 @@ class _Entry:
         over: whether nothing of it is to stay.
         writing: held while the database is told of it.
         resumed: whether it was begun by an earlier run of the program.
+        parted: of which delivery, and of which of its messages, these are the files: they are sent
+            once that one goes without them.
     """
 
     id: str
@@ -99,6 +101,7 @@ class _Entry:
     done: int = 0
     recorded: bool = False
     resumed: bool = False
+    parted: tuple[str, int] | None = None
     over: bool = False
     given: tuple[OutgoingMessage, ...] = ()
     note: Mapping[str, Any] | None = None
@@ -127,7 +130,8 @@ class Outbox:
         self._now = now
         self._entries: dict[str, _Entry] = {}
         self._promises: dict[str, _Entry] = {}
-        self._recording: set[asyncio.Task[None]] = set()
+        #: What isn't to be left half done, whoever waits for it.
+        self._steps: set[asyncio.Task[None]] = set()
         self._unstruck: set[str] = set()
 
     @classmethod
@@ -172,11 +176,13 @@ class Outbox:
         except DatabaseUnavailable as error:
             log.warning("outbox not read", reason=str(error))
             return
-        for record in found:
-            if record.key in self._entries:
-                continue
-            entry = self._entry_of(record)
-            if entry is not None and entry.note is None:
+        read = [self._entry_of(record) for record in found if record.key not in self._entries]
+        left = [entry for entry in read if entry is not None and entry.note is None]
+        whole = {entry.id: entry for entry in left}
+        for entry in left:
+            if _is_still_whole(entry, whole):
+                await self._settle(entry)
+            else:
                 self._begin(entry)
         if self._entries:
             log.info("deliveries resumed", count=len(self._entries))
@@ -205,9 +211,9 @@ class Outbox:
             entry = _Entry(key or token_hex(_ID_BYTES), owner, to, (), replacing, self._now())
         entry.to, entry.replacing, entry.since = to, replacing, self._now()
         entry.given, entry.on_safe = tuple(messages), on_safe
-        await self._make_room(owner)
-        task = self._begin(entry)
+        task = self._begin(entry)  # first: from here on it is nobody's to lose
         try:
+            await asyncio.shield(self._take_step(self._make_room(owner)))
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled() and not _is_cancelled():
@@ -274,9 +280,12 @@ class Outbox:
         return tuple(earlier)
 
     def _record_soon(self, entry: _Entry) -> "asyncio.Task[None]":
-        task = asyncio.create_task(self._write_down(entry))
-        self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
+        return self._take_step(self._write_down(entry))
+
+    def _take_step(self, step: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
         return task
 
     async def flush(self, timeout_s: float) -> int:
@@ -335,6 +344,7 @@ class Outbox:
         log.warning("files delayed", delivery=entry.id, count=len(message.attachments))
         alone = replace(message, content="", buttons=())
         files = _Entry(token_hex(_ID_BYTES), entry.owner, entry.to, (), None, self._now())
+        files.parted = entry.id, number
         directory = self._directory / files.id
         try:
             files.messages = await self._copied_files((alone,), directory)
@@ -468,7 +478,7 @@ class Outbox:
 
     async def _make_room(self, owner: str) -> None:
         mine = [entry for entry in self._entries.values() if entry.owner == owner]
-        await self._drop(mine[: max(0, len(mine) - _MOST_FOR_ONE + 1)])
+        await self._drop(mine[: max(0, len(mine) - _MOST_FOR_ONE)])
 
     async def _drop(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
@@ -491,8 +501,8 @@ class Outbox:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        if self._recording:  # short, and a promise is to be found after the restart
-            await asyncio.wait(self._recording)
+        if self._steps:  # short, and a promise is to be found after the restart
+            await asyncio.wait(self._steps)
 
     def _entry_of(self, record: Record) -> _Entry | None:
         """What a record of an earlier run says; None if that can't be read."""
@@ -501,6 +511,25 @@ class Outbox:
         except (KeyError, TypeError, ValueError):
             log.exception("outbox record unreadable", delivery=record.key)
             return None
+
+
+def _is_still_whole(files: _Entry, left: Mapping[str, _Entry]) -> bool:
+    """Whether files that were to follow their words are still with them: an earlier run of the
+    program came to write down that they follow, and was killed before it took them out.
+
+    Args:
+        files: perhaps such.
+        left: what that run left, by id.
+    """
+    if files.parted is None:
+        return False
+    delivery_id, number = files.parted
+    of = left.get(delivery_id)
+    return (
+        of is not None
+        and of.done <= number < len(of.messages)
+        and bool(of.messages[number].attachments)
+    )
 
 
 def _is_cancelled() -> bool:
@@ -589,6 +618,7 @@ def _written(entry: _Entry) -> dict[str, Any]:
         "done": entry.done,
         "messages": [_written_message(message) for message in entry.messages],
         "promise": entry.note,
+        "parted": entry.parted and [*entry.parted],
     }
 
 
@@ -642,6 +672,7 @@ def _read(delivery_id: str, owner: str, value: Mapping[str, Any], directory: Pat
     replacing = value["replacing"]
     note = value.get("promise")
     messages = (_read_message(m, directory / delivery_id) for m in value["messages"])
+    parted = value.get("parted")
     return _Entry(
         delivery_id,
         owner,
@@ -654,6 +685,7 @@ def _read(delivery_id: str, owner: str, value: Mapping[str, Any], directory: Pat
         recorded=True,
         resumed=note is None,
         note=note,
+        parted=(str(parted[0]), int(parted[1])) if parted else None,
     )
 
 

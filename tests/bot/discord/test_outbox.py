@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import stat
 import threading
 from collections.abc import AsyncIterator
@@ -354,6 +355,30 @@ async def test_twenty_may_wait_for_a_user_and_the_oldest_makes_room(
     assert {m.content for m in channel.by_bot} == {*map(str, range(1, 21)), "99"}
 
 
+async def test_what_is_cancelled_while_others_make_room_is_sent_all_the_same(
+    stuck: Delivery, outside: Outside, discord: DiscordDouble, channel: Channel
+) -> None:
+    def begin(number: int) -> "asyncio.Task[Any]":
+        message = OutgoingMessage(str(number))
+        return asyncio.create_task(stuck.deliver(to_channel(channel), [message], owner="42"))
+
+    tasks = [begin(number) for number in range(20)]
+    await discord.until(lambda: stuck.waiting == 20)
+    last = begin(20)
+    await asyncio.sleep(0)  # now it waits for the oldest to be given up
+    assert not tasks[0].done()
+    last.cancel()
+    await asyncio.wait({last, tasks[0]})
+    assert last.cancelled()
+    discord.faults.clear()
+    await asyncio.gather(*tasks[1:])
+    with pytest.raises(DeliveryFailed, match="given up"):
+        await tasks[0]
+    assert await stuck.flush(10) == 0
+    assert {m.content for m in channel.by_bot} == {*map(str, range(1, 21))}
+    assert await outside.records.list("outbox") == ()
+
+
 async def test_everything_of_a_user_can_be_forgotten(
     stuck: Delivery, outside: Outside, discord: DiscordDouble, channel: Channel
 ) -> None:
@@ -502,6 +527,68 @@ async def test_what_a_restart_interrupts_while_its_words_are_to_go_first_comes_o
         assert await delivery.flush(10) == 0
     assert [a for _, files in shown(channel.by_bot) for a in files] == [b"1"]
     assert sum("here" in content for content, _ in shown(channel.by_bot)) == 1
+    assert outside.kept() == []
+
+
+@dataclass
+class Killed:
+    """Records and files as a program leaves them that is killed before a certain write.
+
+    Attributes:
+        writes: how many are still done.
+        there: the files of that moment, once it has come.
+    """
+
+    records: RecordStore
+    directory: Path
+    there: Path
+    writes: int
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+    async def put(self, *args: Any, **options: Any) -> None:
+        """Write it down, if the program lives."""
+        if self.writes:
+            self.writes -= 1
+            await self.records.put(*args, **options)
+        elif not self.dead.is_set():
+            shutil.copytree(self.directory, self.there)
+            self.dead.set()
+
+    async def delete(self, *args: Any, **options: Any) -> None:
+        """Delete it, if the program lives."""
+        if not self.dead.is_set():
+            await self.records.delete(*args, **options)
+
+
+@pytest.mark.parametrize("writes", [1, 2], ids=["before files follow", "before words are alone"])
+async def test_what_a_kill_interrupts_while_its_words_are_to_go_first_comes_once(
+    writes: int, outside: Outside, discord: DiscordDouble, channel: Channel, tmp_path: Path
+) -> None:
+    records = outside.records
+    discord.faults.rest(status=500, times=100_000)
+    outside.records = killed = Killed(records, outside.directory, tmp_path / "there", writes)
+    async with outside.start() as delivery:
+        sending = asyncio.create_task(
+            delivery.deliver(to_channel(channel), [attached(b"1")], owner="42")
+        )
+        await asyncio.wait_for(killed.dead.wait(), 10)
+    await asyncio.gather(sending, return_exceptions=True)
+    assert len(await records.list("outbox")) == writes
+    shutil.rmtree(outside.directory)
+    killed.there.rename(outside.directory)
+    outside.records = records
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert shown(channel.by_bot) == [("here", [b"1"])]
+    assert await records.list("outbox") == ()
+    discord.clock.advance(2 * 3600)  # then nobody is taken to be about to write of a copy
+    async with outside.start() as delivery:
+        await delivery.resume()
     assert outside.kept() == []
 
 
