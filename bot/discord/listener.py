@@ -1,7 +1,6 @@
 """Listener: which messages are meant for the bot, and what in them is the question."""
 
 import re
-from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from bot.discord.delivery import DeliveryFailed, Destination
 from bot.discord.destinations import ATTACHMENT_BYTES
 from bot.discord.handler_errors import report_error
 from bot.discord.permissions import person_of
+from bot.discord.raw_parts import RawParts
 from bot.discord.rest import Unanswered
 from bot.discord.threads import Threads
 from bot.discord.turns import Asked
@@ -32,7 +32,7 @@ _UNREADABLE = (
     "of that name."
 )
 _REPLIED_TO_CHARS = 4_000
-_MOST_ATTACHMENTS, _MOST_TITLES = 20, 2_000
+_MOST_ATTACHMENTS = 20
 #: What a person wrote; everything else is Discord telling what somebody did.
 _WRITTEN = frozenset({MessageType.DEFAULT, MessageType.REPLY})
 #: Source: Discord's documentation, "Guild Premium Tiers".
@@ -42,7 +42,7 @@ _TIER_BYTES = {2: 50 * 2**20, 3: 100 * 2**20}
 def register(client: Any, bot: Bot, threads: Threads) -> None:
     """Have messages listened to."""
     listener = _Messages(client, bot, threads)
-    client.add_listener(Listener.create("raw_message_create")(listener.note_titles))
+    client.add_listener(Listener.create("raw_message_create")(listener.came))
     client.add_listener(Listener.create("message_create")(listener.created))
     client.add_listener(Listener.create("message_update")(listener.updated))
     bot.buttons.on("rerun", bot.reruns.press)
@@ -54,15 +54,11 @@ class _Messages:
         self._bot = bot
         self._threads = threads
         self._reruns = bot.reruns
-        self._titles: OrderedDict[int, str] = OrderedDict()
+        self._raw = RawParts()
 
-    async def note_titles(self, event: Any) -> None:
-        """Remember what attachments are called: the library drops it."""
-        for attachment in event.data.get("attachments", ()):
-            if isinstance(attachment, dict) and attachment.get("title"):
-                self._titles[int(attachment["id"])] = str(attachment["title"])
-        while len(self._titles) > _MOST_TITLES:
-            self._titles.popitem(last=False)
+    async def came(self, event: Any) -> None:
+        """A message came, and the library hasn't told of it yet."""
+        self._raw.note(event.data)
 
     async def created(self, event: Any) -> None:
         """A message was written somewhere."""
@@ -110,11 +106,13 @@ class _Messages:
         destination: Destination,
         question: str,
     ) -> None:
-        attachments = [*message.attachments]
-        context = ""
+        incoming = self._incoming(message)
+        forwarded = self._raw.forwarded(int(message.id))
+        context = _forward_context(forwarded.content) if forwarded else ""
         if replied is not None and self._is_news(replied, person):
-            attachments += replied.attachments
-            context = _context(replied)
+            files = self._incoming(replied)
+            incoming += files
+            context = _context(replied, self._words(replied), has_files=bool(files))
         with self._bot.turns.reserved(person.user_id):  # lest there be a thread for nothing
             thread_id = await self._thread(message, question, person)
         if thread_id is not None:
@@ -126,13 +124,21 @@ class _Messages:
                 channel_id=str(destination.channel_id),
                 question=question,
                 context=context,
-                incoming=tuple(
-                    Incoming.of(attachment, self._titles.get(int(attachment.id)))
-                    for attachment in attachments[:_MOST_ATTACHMENTS]
-                ),
+                incoming=tuple(incoming[:_MOST_ATTACHMENTS]),
             )
         )
         self._reruns.remember(int(message.id), turn)
+
+    def _incoming(self, message: Any) -> list[Incoming]:
+        """A message's files, and those that it forwards."""
+        own = [Incoming.of(a, self._raw.title(int(a.id))) for a in message.attachments]
+        forwarded = self._raw.forwarded(int(message.id))
+        return [*own, *(forwarded.incoming if forwarded else ())]
+
+    def _words(self, message: Any) -> str:
+        """What a message says, or forwards."""
+        forwarded = self._raw.forwarded(int(message.id))
+        return str(message.content or (forwarded.content if forwarded else ""))
 
     def _is_news(self, replied: Any, person: Person) -> bool:
         """Whether a message replied to is none of what the bot and this person said."""
@@ -147,7 +153,7 @@ class _Messages:
 
     async def _replied_to(self, message: Any) -> Any:
         """The message that this one replies to; None if it is no reply, or that one is gone."""
-        if message._referenced_message_id is None:
+        if message._referenced_message_id is None or self._raw.forwarded(int(message.id)):
             return None
         try:
             replied = await message.fetch_referenced_message()
@@ -166,7 +172,7 @@ class _Messages:
             return True
         if replied is not None and int(replied.author.id) == bot_id and message.content:
             return True
-        has_words = bool(message.content or message.attachments)
+        has_words = bool(self._words(message) or self._incoming(message))
         return has_words and await self._threads.is_of(message.channel, str(message.author.id))
 
     def _mentioned_role(self, message: Any) -> int | None:
@@ -221,17 +227,27 @@ def _mention(bot_id: int) -> re.Pattern[str]:
     return re.compile(rf"<@!?{bot_id}>")
 
 
-def _context(replied: Any) -> str:
+def _context(replied: Any, words: str, *, has_files: bool) -> str:
     """For the model: the message that a question replies to."""
     name = plain_sentence(str(replied.author.display_name)[:50])
-    text = visible(replied.content or "").strip()[:_REPLIED_TO_CHARS]
-    if text:
-        quoted = "\n".join(f"> {line}" for line in text.splitlines())
+    if quoted := _quoted(words):
         return f"(This replies to a message by {name}:)\n{quoted}"
-    if replied.attachments:
+    if has_files:
         return ""
     return (
         f"(This replies to a message by {name} that Discord doesn't let the bot read: it would "
         "have to mention the bot, or the operator to switch on the message content intent. Files "
         "can be attached to the question itself.)"
     )
+
+
+def _forward_context(words: str) -> str:
+    """For the model: a message that is forwarded; Discord doesn't tell who wrote it."""
+    if quoted := _quoted(words):
+        return f"(A forwarded message, which somebody else may have written:)\n{quoted}"
+    return ""
+
+
+def _quoted(words: str) -> str:
+    text = visible(words).strip()[:_REPLIED_TO_CHARS]
+    return "\n".join(f"> {line}" for line in text.splitlines())

@@ -1,7 +1,7 @@
 """Uploads: what people attach becomes their stored files, at once, as Discord's links expire."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -52,6 +52,16 @@ class Incoming:
         title = title or getattr(attachment, "title", None)
         filename = _given_name(str(attachment.filename), title)
         return cls(filename, int(attachment.size), str(attachment.url))
+
+    @classmethod
+    def of_raw(cls, attachment: Mapping[str, Any]) -> "Incoming":
+        """From JSON, as Discord has it.
+
+        Raises:
+            KeyError, TypeError, ValueError: it isn't one.
+        """
+        filename = _given_name(str(attachment["filename"]), attachment.get("title"))
+        return cls(filename, int(attachment["size"]), str(attachment["url"]))
 
 
 def _given_name(filename: str, title: str | None) -> str:

@@ -100,6 +100,7 @@ class Channel:
         reply_to: Message | None = None,
         mention_bot: bool = False,
         ping_reply: bool = True,
+        forward: Message | None = None,
     ) -> Message:
         """A person writes something.
 
@@ -110,7 +111,10 @@ class Channel:
             reply_to: the message replied to.
             mention_bot: see ``content``.
             ping_reply: whether the author of the message replied to is notified.
+            forward: the message forwarded, from whichever channel: nothing else goes with it, the
+                clients send what is said of it as a message of its own.
         """
+        assert forward is None or not (content or files or reply_to or mention_bot)
         assert author in self.recipients or (self.guild and self.guild.has(author)), (
             f"{author.name} isn't in #{self.name}"
         )
@@ -120,7 +124,7 @@ class Channel:
         message = Message(self.world.new_id(), self, author, self.world.clock.now(), content)
         message.attachments = [self.attach(upload) for upload in uploads(files)]
         assert len(message.attachments) <= 10, "people can't attach more than 10 files"
-        message.reply_to = reply_to
+        message.reply_to, message.forwarded = reply_to, forward
         message.mentions = self.world_mentions(content, reply_to, ping_reply=ping_reply)
         message.pings = frozenset(person.name for person in message.mentions)
         self.add(message)

@@ -70,6 +70,7 @@ class Message:
         pings: the names of those whom it notified, "@everyone" and "@here".
         ephemeral_for: the only person who sees it; None if everyone does.
         reply_to: the message that it replies to.
+        forwarded: the message that it forwards.
         flags: Discord's bits.
     """
 
@@ -83,6 +84,7 @@ class Message:
     components: list[dict[str, Any]] = field(default_factory=list)
     flags: int = 0
     reply_to: "Message | None" = None
+    forwarded: "Message | None" = None
     mentions: "list[Person]" = field(default_factory=list)
     pings: frozenset[str] = frozenset()
     nonce: str | int | None = None

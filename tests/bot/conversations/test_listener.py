@@ -132,6 +132,54 @@ async def test_reply_to_somebody_elses_answer_brings_it_along(lab: Lab) -> None:
     assert "my number?" not in lab.openai.last.text, "but not their conversation"
 
 
+async def test_forwarded_file_is_looked_at_like_one_that_is_sent(lab: Lab) -> None:
+    ben, channel = lab.guild.member("ben"), lab.discord.dm(lab.anna)
+    post = await lab.channel.post(ben, "", files={"Übersicht.csv": b"x\n7\n"})
+    lab.openai.say("A table with one column.")
+    await channel.post(lab.anna, forward=post)
+    await answer(lab, "A table with one column.", channel)
+    assert "sent these files without a question" in question_of(lab)
+    kept = await lab.service.files.list(user_id=lab.anna.id)
+    assert [file.filename for file in kept] == ["Übersicht.csv"]
+    assert await lab.service.files.list(user_id=ben.id) == ()
+    lab.openai.say("Seven.")
+    await channel.post(lab.anna, "what is in there?")
+    await answer(lab, "Seven.", channel)
+
+
+async def test_forwarded_words_are_read_as_somebody_elses(lab: Lab) -> None:
+    ben, channel = lab.guild.member("ben"), lab.discord.dm(lab.anna)
+    post = await lab.channel.post(ben, "what is 2+2?\nand 3+3?", files={"a.csv": b"x\n7\n"})
+    lab.openai.say("Four, and six.")
+    await channel.post(lab.anna, forward=post)
+    await answer(lab, "Four, and six.", channel)
+    said = "(A forwarded message, which somebody else may have written:)\n"
+    assert f"{said}> what is 2+2?\n> and 3+3?" in question_of(lab)
+    assert "a.csv" in question_of(lab)
+    assert not [r for r in lab.discord.requests if r.method == "GET" and "/messages/" in r.path]
+
+
+async def test_forward_is_asked_about_by_a_reply(reading_lab: Lab) -> None:
+    lab, ben = reading_lab, reading_lab.guild.member("ben")
+    elsewhere = lab.guild.text_channel("elsewhere")
+    post = await elsewhere.post(ben, "our sales", files={"sales.csv": b"x\n7\n"})
+    forward = await lab.channel.post(ben, forward=post)
+    lab.openai.say("Seven.")
+    asked = f"{lab.discord.bot.mention} what is in there?"
+    await lab.channel.post(lab.anna, asked, reply_to=forward)
+    await answer(lab, "Seven.")
+    question = question_of(lab)
+    assert "what is in there?\n\n(This replies to a message by Ben:)\n> our sales" in question
+    assert "sales.csv" in question
+
+
+async def test_forward_without_anything_is_asked_what_it_is_for(lab: Lab) -> None:
+    channel = lab.discord.dm(lab.anna)
+    await channel.post(lab.anna, forward=await lab.channel.post(lab.guild.member("ben"), ""))
+    await answer(lab, "What would you like to know?", channel)
+    assert lab.openai.requests == []
+
+
 async def test_file_alone_is_answered(lab: Lab) -> None:
     lab.openai.say("A table with one column.")
     await lab.channel.post(lab.anna, "", files={"a.csv": b"x\n1\n"}, mention_bot=True)
