@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from interpreter.errors import DatabaseUnavailable, FileStoreError, FileTooLarge
+from interpreter.errors import DatabaseUnavailable, FileStoreError, FileTooLarge, StorageFailed
 from interpreter.execution import SkippedArtifact
 from interpreter.files import FileStore, StoredFile, shown_name
-from interpreter.hosts.base import KernelHost, WorkingDirectory, WorkingFile
+from interpreter.hosts.base import LACKS, KernelHost, WorkingDirectory, WorkingFile
 from interpreter.outputs import DisplayData, ExecuteResult, Output
 from interpreter.patience import Patience
 
@@ -20,6 +20,10 @@ _MOST_PATH_CHARS = 255
 _DATABASE_AWAY = (
     "the database that records files is away; it stays in the working directory and is handed out "
     "with the next cell"
+)
+_LACKING = (
+    "this machine lacks memory or open files for it just now; it stays in the working directory "
+    "and is handed out with the next cell"
 )
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf", "image/gif")
 
@@ -47,7 +51,7 @@ class Collection:
         artifacts: the stored files, the first made first.
         skipped: those left out, with reasons.
         outputs: the cell's outputs; a picture that it also saved, byte for byte, names the file.
-        postponed: paths of files that were left out because the database is away.
+        postponed: paths of files that were left out for now: because the database is away, say.
     """
 
     artifacts: tuple[StoredFile, ...]
@@ -101,6 +105,7 @@ async def collect(
     pictures = list(_pictures(outputs))
     shown: dict[int, StoredFile] = {}
     postponed: set[str] = set()
+    waits_for: str | None = None
     known: tuple[StoredFile, ...] | None = None
     for file in files:
         name = _shown_name(file.path)
@@ -111,9 +116,9 @@ async def collect(
             reason = f"a cell can hand out at most {limits.count} files"
         elif total + file.size > limits.total_bytes:
             reason = f"the files of a cell can have {_megabytes(limits.total_bytes)} together"
-        elif postponed:  # the others would wait in vain, too
+        elif waits_for is not None:  # the others would be tried in vain, too
             postponed.add(file.path)
-            reason = _DATABASE_AWAY
+            reason = waits_for
         if reason is not None:
             skipped.append(SkippedArtifact(name, reason))
             continue
@@ -123,15 +128,16 @@ async def collect(
             store_it = partial(_store, file, name, known, user_id, host, slot, store)
             artifact = await patience.have(store_it)
         except DatabaseUnavailable:
-            postponed.add(file.path)
-            skipped.append(SkippedArtifact(name, _DATABASE_AWAY))
+            waits_for = _DATABASE_AWAY
         except FileTooLarge as error:
             reason = f"it is larger than {_megabytes(error.limit_bytes)}"
             skipped.append(SkippedArtifact(name, reason))
-        except FileStoreError as error:
-            skipped.append(SkippedArtifact(name, str(error)))
-        except OSError:
-            skipped.append(SkippedArtifact(name, "it could not be read"))
+        except (FileStoreError, OSError) as error:
+            if _lacks_something(error):
+                waits_for = _LACKING
+            else:
+                reason = str(error) if isinstance(error, FileStoreError) else "it could not be read"
+                skipped.append(SkippedArtifact(name, reason))
         else:
             if artifact is None:
                 continue
@@ -140,9 +146,18 @@ async def collect(
             for index, digest, _ in pictures:
                 if digest == artifact.sha256:
                     shown[index] = artifact
+        if waits_for is not None:
+            postponed.add(file.path)
+            skipped.append(SkippedArtifact(name, waits_for))
     return Collection(
         tuple(artifacts), _bounded(skipped), _name_shown(outputs, shown), frozenset(postponed)
     )
+
+
+def _lacks_something(error: Exception) -> bool:
+    """Whether a file could not be read or stored for what this process lacks, and may get."""
+    cause = error.__cause__ if isinstance(error, StorageFailed) else error
+    return isinstance(cause, OSError) and cause.errno in LACKS
 
 
 async def _store(

@@ -19,7 +19,7 @@ from interpreter.artifacts import (
     unchanged_since,
 )
 from interpreter.delivery import Delivery
-from interpreter.errors import QueueFull, SessionClosed
+from interpreter.errors import HostError, QueueFull, SessionClosed
 from interpreter.execution import (
     Durations,
     Execution,
@@ -58,6 +58,10 @@ _CLASS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _DATABASE_AWAY_S = 90.0
 #: How long the service, when it leaves its kernels, waits for the files of a cell that has run.
 _LEAVE_S = 10.0
+_NOT_COLLECTED = SkippedArtifact(
+    "files it may have saved",
+    "the working directory can't be looked at just now; they come with the next cell",
+)
 _NOBODY = telling(None)
 
 
@@ -429,7 +433,7 @@ class Cells:
             await delivery.finish()
         collecting_at = time.monotonic()
         cell.tell(Phase("collecting", limit_s=cell.timeout_s, run_s=end.run_s))
-        collection = await self._collect(kernel, collector.result())
+        collection = await self._collected(kernel, collector.result())
         collect_s = time.monotonic() - collecting_at
         restarted = self._life.restarts != restarts
         broken = end.output_lost and end.exit is None
@@ -480,6 +484,19 @@ class Cells:
             took_kernel=ended and not restarted,
             files_gone=endings.with_more_files_gone(told.files, gone),
         )
+
+    async def _collected(self, kernel: Kernel, outputs: tuple[Output, ...]) -> Collection:
+        """What the cell made, with its outputs: which come also where that can't be looked at."""
+        known, unchanged_ns = self._working, self._unchanged_ns
+        try:
+            return await self._collect(kernel, outputs)
+        except Exception as error:
+            if isinstance(error, OSError | HostError):
+                log.warning("files not collected", user_id=self._user_id, reason=str(error))
+            else:
+                log.exception("files not collected", user_id=self._user_id)
+            self._working, self._unchanged_ns = known, unchanged_ns
+            return Collection((), (_NOT_COLLECTED,), outputs)
 
     async def _collect(self, kernel: Kernel, outputs: tuple[Output, ...]) -> Collection:
         if self.discarded:

@@ -1,5 +1,6 @@
 """KernelHost: the interface to a machine that runs kernels."""
 
+import errno
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,11 @@ from interpreter.hosts.installing import Layer, Locked
 ExitCause: TypeAlias = Literal[
     "exited", "signal", "stopped", "memory", "room", "files", "processes", "machine", "disk"
 ]
+
+
+#: Errors of the system's that are due to what a process or its machine lacks, and may get again:
+#: they say nothing of the file or directory.
+LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +258,11 @@ class KernelHost(Protocol):
         """
 
     async def scan(self, slot: str) -> WorkingDirectory:
-        """List the files of the working directory."""
+        """List the files of the working directory.
+
+        Raises:
+            OSError: it can't be looked at just now.
+        """
 
     def read(self, slot: str, path: str) -> AsyncIterator[bytes]:
         """The bytes of a file of the working directory, in pieces.

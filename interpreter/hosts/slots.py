@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interpreter.files import StoredFile
-from interpreter.hosts.base import WorkingDirectory, WorkingFile
+from interpreter.hosts.base import LACKS, WorkingDirectory, WorkingFile
 from kernel_startup.connection import PORTS, SNAPSHOT
 from kernel_startup.types import safe_name
 
@@ -315,7 +315,11 @@ def give_snapshot(slot: Path, snapshot: Path | None) -> None:
 
 
 def scan(slot: Path) -> WorkingDirectory:
-    """List the regular files of the working directory and its subdirectories."""
+    """List the regular files of the working directory and its subdirectories.
+
+    Raises:
+        OSError: this process lacks what it takes to look, such as descriptors.
+    """
     taken_ns = time.time_ns()
     files: dict[str, WorkingFile] = {}
     complete = True
@@ -323,7 +327,10 @@ def scan(slot: Path) -> WorkingDirectory:
     pending: list[tuple[int, str, int]] = []
     try:
         pending.append((os.open(slot / "work", _OPEN_DIRECTORY), "", 0))
-    except OSError:  # the kernel has taken its own permissions away
+    except OSError as error:
+        if error.errno in LACKS:
+            raise
+        # The kernel has taken its own permissions away.
         return WorkingDirectory({}, complete=True)
     try:
         while pending:
@@ -349,17 +356,29 @@ def scan(slot: Path) -> WorkingDirectory:
                             if depth + 1 > MAX_DEPTH or len(pending) > MAX_ENTRIES // 50:
                                 complete = False
                                 continue
-                            with suppress(OSError):  # unreadable, or gone meanwhile
-                                below = os.open(entry.name, _OPEN_DIRECTORY, dir_fd=descriptor)
+                            below = _opened_below(descriptor, entry.name)
+                            if below is not None:
                                 pending.append((below, f"{path}/", depth + 1))
-            except OSError:  # gone or changed while it was read
-                pass
+            except OSError as error:
+                if error.errno in LACKS:
+                    raise
+                # Gone or changed while it was read.
             finally:
                 os.close(descriptor)
     finally:
         for descriptor, _, _ in pending:
             os.close(descriptor)
     return WorkingDirectory(files, complete=complete, taken_ns=taken_ns)
+
+
+def _opened_below(directory: int, name: str) -> int | None:
+    """A directory in a directory; None if it can't be read, or is gone by now."""
+    try:
+        return os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+    except OSError as error:
+        if error.errno in LACKS:
+            raise
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,6 +345,23 @@ async def test_service_without_descriptors_says_so_and_loses_none(
 
 
 @pytest.mark.parametrize("free", [0, 1, 2])
+async def test_file_saved_while_descriptors_are_missing_is_handed_out_with_the_next_cell(
+    service: Service, user: str, free: int
+) -> None:
+    await run(service, user, "x = 1")
+    most = await service.call("leave_descriptors", free=free)
+    try:
+        told = await run(service, user, f"{_WRITE} print(x)")
+    finally:
+        await service.call("limit", name="RLIMIT_NOFILE", soft=most)
+    assert (told["status"], told["text"].splitlines()[0]) == ("ok", "1")
+    later = await run(service, user, "1;")
+    assert [file["name"] for file in [*told["files"], *later["files"]]] == ["made.txt"]
+    if free == 0:
+        assert "come with the next cell" in told["message"]
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
 async def test_kernel_that_cannot_begin_anew_without_descriptors_does_later(
     service: Service, user: str, free: int
 ) -> None:

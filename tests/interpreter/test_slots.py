@@ -90,6 +90,28 @@ def test_scan_finds_regular_files_below_and_nothing_else(slot: Path) -> None:
     assert {path: file.size for path, file in found.files.items()} == {"sub/a.txt": 3}
 
 
+@pytest.mark.parametrize("free", [0, 1, 2, 3])
+def test_scan_says_so_if_descriptors_are_missing(slot: Path, free: int) -> None:
+    (slot / "work" / "sub").mkdir()
+    for path in ("a.txt", "sub/b.txt"):
+        (slot / "work" / path).write_text("abc")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.dup(0)
+    os.close(first)
+    filled = [os.dup(0) for _ in range(len(os.listdir("/proc/self/fd")))]  # no number is left out
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(filled) + 1 + free, most[1]))
+    try:
+        if free < 3:  # one for each directory, and one that is read through
+            with pytest.raises(OSError, match="Too many open files"):
+                slots.scan(slot)
+        else:
+            assert {*slots.scan(slot).files} == {"a.txt", "sub/b.txt"}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        for descriptor in filled:
+            os.close(descriptor)
+
+
 @pytest.mark.parametrize(("extra", "complete"), [(-1, True), (0, True), (1, False)])
 def test_scan_looks_at_so_many_entries_exactly(slot: Path, extra: int, complete: bool) -> None:
     for number in range(slots.MAX_ENTRIES + extra):

@@ -1,9 +1,14 @@
 """Files that a cell makes come back, and nothing else does."""
 
+import errno
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
 import pytest
 
-from interpreter import Interpreter, Session
-from interpreter.outputs import DisplayData
+from interpreter import HostError, Interpreter, Session
+from interpreter.hosts.base import KernelHost, WorkingDirectory
+from interpreter.outputs import DisplayData, Stream
 
 
 def names(files: tuple[object, ...]) -> list[str]:
@@ -157,6 +162,66 @@ async def test_file_saved_again_with_the_same_bytes_keeps_its_id(session: Sessio
     first = await session.execute(code)
     second = await session.execute("import os; os.remove('same.txt')\n" + code)
     assert [file.file_id for file in second.artifacts] == [first.artifacts[0].file_id]
+
+
+class _Unsighted:
+    """A host that can't look at files, or can't read them, for what its machine lacks."""
+
+    def __init__(self, host: KernelHost, step: str, error: Exception) -> None:
+        self._host, self._step, self._error = host, step, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    async def scan(self, slot: str) -> WorkingDirectory:
+        if self._step == "scan":
+            raise self._error
+        return await self._host.scan(slot)
+
+    async def read(self, slot: str, path: str) -> AsyncIterator[bytes]:
+        if self._step == "read":
+            raise self._error
+        async for piece in self._host.read(slot, path):
+            yield piece
+
+
+_LACK = OSError(errno.EMFILE, "Too many open files")
+_UNSEEN = (
+    "Not handed out: files it may have saved: the working directory can't be looked at just now; "
+    "they come with the next cell."
+)
+_UNREAD = (
+    "Not handed out: late.txt: this machine lacks memory or open files for it just now; it stays "
+    "in the working directory and is handed out with the next cell."
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "sentence"),
+    [
+        ("scan", _LACK, _UNSEEN),
+        ("scan", HostError("it is gone"), _UNSEEN),
+        ("read", _LACK, _UNREAD),
+        ("read", HostError("it is gone"), _UNSEEN),
+    ],
+)
+async def test_what_can_not_be_looked_at_just_now_comes_with_the_next_cell(
+    session: Session, step: str, error: Exception, sentence: str
+) -> None:
+    await session.execute("open('early.txt', 'w').write('early');")
+    assert await session.cull("It was stopped.")
+    cells = session._cells
+    host = cells._host
+    cells._host = cast(KernelHost, _Unsighted(host, step, error))
+    try:
+        result = await session.execute("print(6 * 7); open('late.txt', 'w').write('late');")
+    finally:
+        cells._host = host
+    assert (result.status, result.outputs) == ("ok", (Stream("stdout", "42\n"),))
+    assert result.artifacts == ()
+    assert result.message == f"It was stopped. There were no variables. {sentence}"
+    later = await session.execute("1;")
+    assert (names(later.artifacts), later.message) == (["late.txt"], None)
 
 
 async def test_too_many_files_to_look_at_is_said(session: Session) -> None:
