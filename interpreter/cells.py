@@ -351,6 +351,9 @@ class Cells:
             ran = await self._run_recorded(cell, kernel, told, sent)
         except Exception:
             self._record.over(cell.cell_id)
+            if sent is None:  # its sender reads of this error only
+                self._life.tell_again()
+                self._life.lose_files(told.files)
             raise
         if cell.given_up.is_set():
             self._tell_later(ran, endings.ABANDONED)

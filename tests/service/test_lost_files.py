@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from interpreter import Execution, Interpreter, Phase, Session, SessionClosed, Settings
+from interpreter import Execution, HostError, Interpreter, Phase, Session, SessionClosed, Settings
 from interpreter.admin import stopping
 from interpreter.outputs import Stream
 from tests.chaos.processes import family_of, kill
@@ -137,6 +137,21 @@ async def test_what_a_cell_told_whose_caller_goes_as_it_ends_is_told_with_the_ne
         await asyncio.wait([cell])
         assert cell.cancelled()
         assert running.result() is not None
+        assert await _told(second) == [(f"{STOPPED} {DIRECTORY} {RESTORED}", False), (None, False)]
+
+
+async def test_what_a_cell_told_that_failed_for_the_service_is_told_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise HostError("it can't be reached")
+
+    async with bare() as settings, Interpreter.open(settings) as second:
+        session = await second.session(user_id="anna")
+        with monkeypatch.context() as patched:
+            patched.setattr("interpreter.kernel.Kernel.run_cell", fail)
+            with pytest.raises(HostError):
+                await session.execute("1")
         assert await _told(second) == [(f"{STOPPED} {DIRECTORY} {RESTORED}", False), (None, False)]
 
 
