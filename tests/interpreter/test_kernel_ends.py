@@ -5,8 +5,11 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,9 +27,10 @@ _LIMITS = Limits(disk_bytes=8 * _MIB, disk_files=100)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def host() -> AsyncIterator[LocalKernelHost]:
-    """A host whose watcher looks once, before there are kernels, and then not for an hour."""
+@contextmanager
+def _unwatched() -> Iterator[Path]:
+    """The data directory of hosts whose watchers look once, before there are kernels, and then not
+    for an hour."""
     with (
         tempfile.TemporaryDirectory(prefix="ends-") as temporary,
         pytest.MonkeyPatch.context() as p,
@@ -35,6 +39,13 @@ async def host() -> AsyncIterator[LocalKernelHost]:
         data_dir = Path(temporary) / "data"  # that kernels can pass through
         data_dir.mkdir(mode=0o711)
         p.setattr("interpreter.hosts.watch._INTERVAL_S", 3600.0)
+        yield data_dir
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def host() -> AsyncIterator[LocalKernelHost]:
+    """Such a host."""
+    with _unwatched() as data_dir:
         async with open_host(data_dir, limits=_LIMITS) as opened:
             yield opened
 
@@ -170,3 +181,29 @@ async def test_end_is_noticed_also_without_descriptors(host: LocalKernelHost) ->
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, most)
     await host.start(kernel.slot)
+
+
+async def test_what_is_too_much_is_cleared_up_before_a_service_leaves_its_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trim, began, may_go_on = slots.trim, threading.Event(), threading.Event()
+
+    def trim_later(*args: Any, **options: Any) -> bool:
+        began.set()
+        assert may_go_on.wait(20)
+        return trim(*args, **options)
+
+    monkeypatch.setattr(slots, "trim", trim_later)
+    with _unwatched() as data_dir:
+        async with open_host(data_dir, limits=_LIMITS, orphan_s=60.0) as first:
+            kernel = await first.start(None)
+            slot = first._path(kernel.slot)
+            _write_much(slot / "work")
+            await _crash(first, kernel)
+            assert (await first.wait(kernel.kernel_id)).cause == "room"
+            await asyncio.to_thread(began.wait, 20)
+            first.detach()
+            asyncio.get_running_loop().call_later(0.2, may_go_on.set)
+        assert may_go_on.is_set() and _use(slot).room_bytes <= _LIMITS.disk_bytes
+        async with open_host(data_dir, limits=_LIMITS, reattach=True):
+            assert slot.is_dir()
