@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -8,6 +9,8 @@ import pytest
 # Nothing that a developer's shell has set may decide a test.
 for name in ("PYTHON", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS"):
     os.environ.pop(name, None)
+# Nor whether it was started with nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Developers' runs look for new cases; CI's must not depend on luck. Neither asserts a wall time.
 hypothesis.settings.register_profile("search", deadline=None)
