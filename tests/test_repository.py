@@ -232,6 +232,14 @@ def test_public_names_are_pinned() -> None:
         assert getattr(interpreter, name)
 
 
+@pytest.mark.parametrize(
+    "package", PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+)
+def test_packages_say_that_they_are_typed(package: str) -> None:
+    assert "Typing :: Typed" in PROJECT["classifiers"]
+    assert (ROOT / package / "py.typed").is_file()
+
+
 # --- requirements -----------------------------------------------------------------------------
 
 
