@@ -304,7 +304,8 @@ class WarmPool:
         try:
             await spare.kernel.warm_up(timeout_s=_WARM_UP_S)
         except (TimeoutError, HostError) as error:
-            if spare.kernel.exit.done() or self._cold_told:
+            # One that was claimed, or ended by the pool, says nothing of others.
+            if spare not in self._spares or spare.kernel.exit.done() or self._cold_told:
                 return
             self._cold_told = True  # once, until one succeeds: it would be the same with each
             log.warning("spare kernels can't be warmed up", reason=str(error) or "timeout")

@@ -318,3 +318,28 @@ async def test_spares_that_cannot_be_warmed_up_are_told_once(
         session = await own.session(user_id="1")
         assert (await session.execute("1 + 1")).text == "2"
     assert warnings == [{"reason": "it is said to"}]
+
+
+async def test_spare_that_is_claimed_and_ended_while_it_warms_up_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", warm_kernels=1, warm_kernels_max=1)
+    warnings: list[dict[str, Any]] = []
+    warm_up, claimed = Kernel.warm_up, asyncio.Event()
+    opened: list[Interpreter] = []
+
+    async def claim(kernel: Kernel, *, timeout_s: float) -> None:
+        await until(lambda: bool(opened) or claimed.is_set())
+        if claimed.is_set() or not (settings.data_dir / "sessions" / kernel.hosted.slot).exists():
+            return await warm_up(kernel, timeout_s=timeout_s)
+        assert opened[0]._pool.claim() is kernel
+        claimed.set()
+        raise KernelStartFailed("it ended before it answered")
+
+    monkeypatch.setattr(Kernel, "warm_up", claim)
+    monkeypatch.setattr(pool_module.log, "warning", lambda _, **told: warnings.append(told))
+    async with Interpreter.open(settings) as own:
+        opened.append(own)
+        await claimed.wait()
+        await until(lambda: own._pool.ready == 1)
+    assert warnings == []
