@@ -1,6 +1,7 @@
 """Session: one user's interpreter, as front ends and the service see it."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -617,5 +618,6 @@ def _check_cell(code: object, timeout_s: object) -> None:
         return
     if not isinstance(timeout_s, int | float):
         raise TypeError(f"timeout_s is a {type(timeout_s).__name__}, but it must be a number.")
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s is {timeout_s!r}, but it must be greater than 0.")
+    if not 0 < timeout_s <= sys.float_info.max:
+        shown = "too large a number" if timeout_s > 0 else repr(timeout_s)
+        raise ValueError(f"timeout_s is {shown}, but it must be greater than 0 and finite.")

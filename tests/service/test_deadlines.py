@@ -1,6 +1,7 @@
 """The deadline: what counts for it, and what happens when it passes."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -216,3 +217,10 @@ async def test_a_cell_may_catch_the_interrupt_and_clean_up(session: Session) -> 
     assert result.status == "timeout"
     assert "cleaned up" in result.text
     assert not result.state_lost
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, math.nan, math.inf, 10**400])
+async def test_what_is_no_deadline_is_refused(session: Session, timeout_s: float) -> None:
+    with pytest.raises(ValueError, match="must be greater than 0 and finite"):
+        await session.execute("1", timeout_s=timeout_s)
+    assert not session.busy
