@@ -153,7 +153,10 @@ class Session:
             code: Python as IPython takes it.
             timeout_s: the deadline in seconds; None takes the setting's, or the user's own limit,
                 which is never exceeded.
-            on_output: gets each output as it comes, in order.
+            on_output: gets each output as it comes, in order. If it is slower than the cell, it
+                misses what comes while 2,000 wait, and what it hasn't taken 10 s after the cell's
+                end, until when the result waits for it; so it must not wait for another cell of
+                the session. The result has all.
             on_input: answers ``input()``; None makes that raise in the cell.
             on_phase: gets each phase as it begins, in order; called in the event loop, must not
                 block. What callbacks raise costs nobody the result.

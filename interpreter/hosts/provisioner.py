@@ -10,6 +10,10 @@ last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the prog
 should that be killed: another can have it again, by what ``get_provisioner_info`` said. Of programs
 with one ``data_dir`` only one can have a host at a time; what others have left it leaves alone.
 
+Other than with a stock kernel, a restart gives a kernel with another connection and an empty
+working directory: clients from before don't reach it, ``KernelManager.client()`` makes one that
+does. Nor do packages install themselves here.
+
 Source: jupyter_client documentation, "Customizing the kernel's runtime environment".
 """
 
