@@ -81,6 +81,15 @@ _FULL: Collection[ExitCause] = ("room", "files", "disk")
 _MEASURE_S = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A kernel that is to be: its limits, whether others go first, and the key of its messages."""
+
+    limits: Limits
+    background: bool
+    key: str
+
+
 class _ServerGone(KernelStartFailed):
     """The fork server ended before it got round to forking."""
 
@@ -254,27 +263,38 @@ class LocalKernelHost:
     # -- kernels ---------------------------------------------------------------------------------
 
     async def start(
-        self, slot: str | None, *, memory_bytes: int | None = None, background: bool = False
+        self,
+        slot: str | None,
+        *,
+        memory_bytes: int | None = None,
+        background: bool = False,
+        key: str | None = None,
     ) -> HostedKernel:
-        """See :meth:`KernelHost.start`."""
+        """See :meth:`KernelHost.start`.
+
+        Args:
+            key: that of an earlier kernel in the slot, whose clients are to have this one; None
+                makes another.
+        """
         limits = self.limits
         if memory_bytes is not None:
             limits = replace(limits, memory_bytes=memory_bytes)
+        wanted = _Wanted(limits, background, key or secrets.token_hex(32))
         async with self._places:
             try:
                 if slot is None:
-                    return await self._fork_newcomer(limits, background)
-                return await self._fork_again(slot, limits, background)
+                    return await self._fork_newcomer(wanted)
+                return await self._fork_again(slot, wanted)
             except OSError as error:  # of its directory, or there are no descriptors left
                 raise KernelStartFailed(reason=error.strerror or str(error)) from error
 
-    async def _fork_again(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
+    async def _fork_again(self, slot: str, wanted: _Wanted) -> HostedKernel:
         await self._trimmed(slot)
         await self._renewed(slot)  # by an earlier start that was given up
         renewal = asyncio.to_thread(slots.renew, self._path(slot), owner=self._owners.get(slot))
         self._renewals[slot] = self._spawn(renewal)
         await self._renewed(slot)
-        return await self._fork(slot, limits, background)
+        return await self._fork(slot, wanted)
 
     async def signal(self, kernel_id: str, signum: int) -> bool:
         """See :meth:`KernelHost.signal`."""
@@ -588,40 +608,36 @@ class LocalKernelHost:
     def _path(self, slot: str) -> Path:
         return self._confinement.sessions / slot
 
-    async def _fork_newcomer(self, limits: Limits, background: bool) -> HostedKernel:
+    async def _fork_newcomer(self, wanted: _Wanted) -> HostedKernel:
         """Fork a kernel in a slot of its own, which goes again if that fails."""
         slot = await self.open_slot()
         try:
-            return await self._fork(slot, limits, background)
+            return await self._fork(slot, wanted)
         except BaseException:
             await asyncio.shield(self._spawn(self.close_slot(slot)))
             raise
 
     # -- forking ---------------------------------------------------------------------------------
 
-    async def _fork(self, slot: str, limits: Limits, background: bool) -> HostedKernel:
+    async def _fork(self, slot: str, wanted: _Wanted) -> HostedKernel:
         try:
-            return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+            return await self._fork_as(secrets.token_hex(8), slot, wanted)
         except _ServerGone as error:
             log.warning("a kernel is started once more", reason=error.reason)
-            return await self._fork_as(secrets.token_hex(8), slot, limits, background)
+            return await self._fork_as(secrets.token_hex(8), slot, wanted)
 
-    async def _fork_as(
-        self, kernel_id: str, slot: str, limits: Limits, background: bool
-    ) -> HostedKernel:
+    async def _fork_as(self, kernel_id: str, slot: str, wanted: _Wanted) -> HostedKernel:
         try:
-            return await self._fork_now(kernel_id, slot, limits, background)
+            return await self._fork_now(kernel_id, slot, wanted)
         finally:
             self._starting.pop(kernel_id, None)
 
-    async def _fork_now(
-        self, kernel_id: str, slot: str, limits: Limits, background: bool
-    ) -> HostedKernel:
+    async def _fork_now(self, kernel_id: str, slot: str, wanted: _Wanted) -> HostedKernel:
+        limits, background = wanted.limits, wanted.background
         channel = ControlChannel.pair()
         opened: list[HeldProcess] = []
         group: KernelGroup | None = None
         server: ForkServer | None = None
-        key = secrets.token_hex(32)
         own_uid = self._owners.get(slot)
         try:
             async with asyncio.timeout(_KERNEL_START_S):
@@ -631,7 +647,7 @@ class LocalKernelHost:
                     {
                         "slot": self._confinement.slot_path(slot),
                         "sockets": self._confinement.sockets(slot, self._socket_root),
-                        "key": key,
+                        "key": wanted.key,
                         "limits": limits.for_kernel(),
                         "output_chars": limits.output_chars,
                         "uid": own_uid,
@@ -673,7 +689,7 @@ class LocalKernelHost:
             kernel_id=kernel_id,
             slot=slot,
             pid=forked.pid,
-            connection=self._connection(slot, key),
+            connection=self._connection(slot, wanted.key),
             started_at=datetime.now(UTC),
         )
         self._attend_to(

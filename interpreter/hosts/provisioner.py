@@ -10,9 +10,8 @@ last of them. With ``data_dir`` and ``orphan_s`` set, a kernel outlives the prog
 should that be killed: another can have it again, by what ``get_provisioner_info`` said. Of programs
 with one ``data_dir`` only one can have a host at a time; what others have left it leaves alone.
 
-Other than with a stock kernel, a restart gives a kernel with another connection and an empty
-working directory: clients from before don't reach it, ``KernelManager.client()`` makes one that
-does. Nor do packages install themselves here.
+A restart keeps the working directory and the connection, so clients from before go on. Packages
+don't install themselves here.
 
 Source: jupyter_client documentation, "Customizing the kernel's runtime environment".
 """
@@ -57,24 +56,22 @@ def write_kernelspec(directory: Path) -> Path:
 
 @dataclass(slots=True)
 class _SharedHost:
-    """A host, how many provisioners use it, and the slots of their kernels, by the kernels' ids."""
+    """A host, how many provisioners use it, and their slots, each with its last kernel's id."""
 
     host: LocalKernelHost
     stack: AsyncExitStack
     users: int = 0
     slots: dict[str, str] = field(default_factory=dict)
 
-    async def close_slot(self, kernel_id: str) -> None:
-        """Remove the slot of a kernel that has ended."""
-        slot = self.slots.pop(kernel_id, None)
-        if slot is not None:
-            await self.host.close_slot(slot)
+    async def close_slot(self, slot: str) -> None:
+        """End a slot's kernel, if it lives, and remove the slot."""
+        await self.host.kill(self.slots.pop(slot))
+        await self.host.close_slot(slot)
 
     async def close(self) -> None:
         """End what is this program's own; others may come back for their kernels."""
-        for kernel_id in list(self.slots):
-            await self.host.kill(kernel_id)
-            await self.close_slot(kernel_id)
+        for slot in list(self.slots):
+            await self.close_slot(slot)
         if self.host.has_strays():
             self.host.detach()
         await self.stack.aclose()
@@ -104,6 +101,7 @@ class CellmateProvisioner(KernelProvisionerBase):
     _loops: ClassVar[dict[asyncio.AbstractEventLoop, _SharedHosts]] = {}
 
     _kernel: HostedKernel | None = None
+    _last: HostedKernel | None = None
     _exit: "asyncio.Task[KernelExit] | None" = None
     _shared: _SharedHost | None = None
 
@@ -123,12 +121,17 @@ class CellmateProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start a kernel; ``cmd`` means nothing here. KernelManager calls it, also at a restart."""
         assert self._shared is not None, "pre_launch comes first"
-        self._have(self._shared, await self._shared.host.start(None))
+        host, last = self._shared.host, self._last
+        if last is None:
+            kernel = await host.start(None)
+        else:
+            kernel = await host.start(last.slot, key=str(last.connection["key"]))
+        self._have(self._shared, kernel)
         return self.connection_info
 
     def _have(self, shared: _SharedHost, kernel: HostedKernel) -> None:
-        self._kernel = kernel
-        shared.slots[kernel.kernel_id] = kernel.slot
+        self._kernel = self._last = kernel
+        shared.slots[kernel.slot] = kernel.kernel_id
         self._exit = asyncio.create_task(shared.host.wait(kernel.kernel_id))
         self.connection_info = connection_info(kernel)
 
@@ -163,7 +166,6 @@ class CellmateProvisioner(KernelProvisionerBase):
         if self._exit is None or self._kernel is None or self._shared is None:
             return 0
         status = _exit_status(await asyncio.shield(self._exit))
-        await self._shared.close_slot(self._kernel.kernel_id)
         self._kernel = None
         return status
 
@@ -185,8 +187,14 @@ class CellmateProvisioner(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:
         """Leave the host; the last to leave closes it. Called after the kernel's end."""
-        if self._shared is not None and not restart:
-            shared, self._shared = self._shared, None
+        if self._shared is None or restart:
+            return
+        shared, self._shared = self._shared, None
+        last, self._last = self._last, None
+        try:
+            if last is not None and self._kernel is None:
+                await shared.close_slot(last.slot)
+        finally:
             await self._leave_host(shared)
 
     async def _share_host(self) -> _SharedHost:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -64,6 +65,51 @@ async def test_stock_manager_starts_interrupts_restarts_and_shuts_down(tmp_path:
     finally:
         await manager.shutdown_kernel(now=True)
     assert not await manager.is_alive()
+
+
+async def _said(client: AsyncKernelClient, code: str) -> str:
+    texts: list[str] = []
+    await client.execute_interactive(
+        code,
+        timeout=30,
+        output_hook=lambda message: texts.append(str(message["content"].get("text", ""))),
+    )
+    return "".join(texts)
+
+
+async def test_client_from_before_a_restart_goes_on_with_the_files_that_are_there(
+    tmp_path: Path,
+) -> None:
+    write_kernelspec(tmp_path)
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path)], ensure_native_kernel=False)
+    manager = AsyncKernelManager(kernel_name="cellmate", kernel_spec_manager=specs)
+    await manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=30)
+        await _said(client, "x = 1; open('kept.txt', 'w').close()")
+        first = await manager.provisioner.get_provisioner_info()
+        await manager.restart_kernel(now=True)
+        await client.wait_for_ready(timeout=30)
+        text = await _said(client, "import os; print(os.listdir(), 'x' in globals())")
+        assert text == "['kept.txt'] False\n"
+        second = await manager.provisioner.get_provisioner_info()
+        assert second["connection_info"] == first["connection_info"]
+        assert second["cellmate"]["kernel_pid"] != first["cellmate"]["kernel_pid"]
+        assert second["cellmate"]["slot"] == first["cellmate"]["slot"]
+        # As Jupyter's restarter does with a kernel that has died.
+        os.kill(second["cellmate"]["kernel_pid"], signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while await manager.is_alive():
+                pass
+        await manager.restart_kernel(now=True)
+        await client.wait_for_ready(timeout=30)
+        assert await _said(client, "import os; print(os.listdir())") == "['kept.txt']\n"
+    finally:
+        client.stop_channels()
+        await manager.shutdown_kernel(now=True)
+    assert not manager.has_kernel
 
 
 @asynccontextmanager
