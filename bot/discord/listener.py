@@ -74,7 +74,7 @@ class _Messages:
         if not await self._is_meant(message, replied):
             return
         question = self._question(message)
-        if self._bot.inputs.by_words(str(author.id), int(message._channel_id), question):
+        if self._is_answer(message, question):
             return
         person = self._person(message)
         destination = self._destination(message)
@@ -89,6 +89,16 @@ class _Messages:
                 await self._bot.delivery.send(destination, OutgoingMessage(sentence))
             except DeliveryFailed as failure:
                 log.info("refusal not delivered", reason=type(failure).__name__)
+
+    def _is_answer(self, message: Any, words: str) -> bool:
+        """Give words to the cell that waits for them; says whether one did.
+
+        Files and what is forwarded are nothing that a cell could take: with them a message is a
+        question, which waits for its turn.
+        """
+        if not words or self._incoming(message) or self._raw.forwarded(int(message.id)):
+            return False
+        return self._bot.inputs.by_words(str(message.author.id), int(message._channel_id), words)
 
     async def updated(self, event: Any) -> None:
         """A message was edited, or Discord added a preview to it."""

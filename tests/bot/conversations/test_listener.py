@@ -365,6 +365,28 @@ async def test_cell_asks_and_is_answered(
     assert len(lab.openai.requests) == 2, "the answer was no question of its own"
 
 
+@pytest.mark.parametrize("is_forwarded", [True, False])
+async def test_file_sent_while_a_cell_asks_is_kept_as_a_question(
+    lab: Lab, is_forwarded: bool
+) -> None:
+    channel = lab.discord.dm(lab.anna)
+    lab.openai.call("print('hello', input('Your name? '))")
+    lab.openai.say("Greeted.")
+    await channel.post(lab.anna, "greet me")
+    await channel.wait_for(lambda m: "Answer" in m.buttons, timeout_s=20)
+    files = {"a.csv": b"x\n7\n"}
+    if is_forwarded:
+        post = await lab.channel.post(lab.guild.member("ben"), "what is in it?", files=files)
+        await channel.post(lab.anna, forward=post)
+    else:
+        await channel.post(lab.anna, "what is in it?", files=files)
+    lab.openai.say("Seven.")
+    await channel.post(lab.anna, "Anna")
+    await answer(lab, "Seven.", channel)
+    assert "a.csv" in question_of(lab) and "what is in it?" in question_of(lab)
+    assert "hello Anna" in lab.openai.requests[1].last_result
+
+
 # -- /run and /reset -----------------------------------------------------------------------------
 
 
