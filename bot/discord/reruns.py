@@ -28,12 +28,14 @@ class _Question:
     Attributes:
         text: as the message said it when it was answered.
         wanted: as it says it now; None if nobody has changed it.
+        is_taken: whether it is about to be asked again.
     """
 
     turn: RunningTurn
     asked_at: float
     text: str
     wanted: str | None = None
+    is_taken: bool = False
 
 
 class Reruns:
@@ -106,7 +108,17 @@ class Reruns:
             or known.turn.asked.person.user_id != pressed.asker
         ):
             raise Refusal("I no longer remember that question; please ask anew.")
-        await ctx.defer(edit_origin=True)
+        if known.is_taken:
+            raise Refusal("I am about to answer that.")
+        known.is_taken = True
+        try:
+            await ctx.defer(edit_origin=True)
+            await self._ask_again(int(pressed.ref), known, person)
+        finally:
+            known.is_taken = False
+        await replace_origin(ctx, "Answering the new question…")
+
+    async def _ask_again(self, message_id: int, known: _Question, person: Person) -> None:
         earlier = known.turn
         self._turns.stop(earlier)
         await self._turns.wait(earlier)
@@ -114,11 +126,10 @@ class Reruns:
             earlier.asked,
             person=person,
             destination=earlier.asked.destination.without_interaction(),
-            question=known.wanted,
+            question=known.wanted or known.text,
             # What came with it is stored; if it isn't yet, it is downloaded once more.
             incoming=() if earlier.files else earlier.asked.incoming,
             files=earlier.files,
             replacing=earlier,
         )
-        self.remember(int(pressed.ref), self._turns.ask(asked))
-        await replace_origin(ctx, "Answering the new question…")
+        self.remember(message_id, self._turns.ask(asked))

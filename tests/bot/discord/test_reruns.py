@@ -1,5 +1,6 @@
 """Reruns: which edits are new questions. Pressing the button is in ``conversations``."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,14 +38,18 @@ class Turns:
 
     asked: list[Asked] = field(default_factory=list)
     stopped: list[RunningTurn] = field(default_factory=list)
+    refusal: Refusal | None = None
 
     def stop(self, turn: RunningTurn) -> None:
         self.stopped.append(turn)
 
     async def wait(self, turn: RunningTurn) -> None:
         assert turn in self.stopped
+        await asyncio.sleep(0)
 
     def ask(self, asked: Asked) -> RunningTurn:
+        if self.refusal:
+            raise self.refusal
         self.asked.append(asked)
         return RunningTurn("new", asked)
 
@@ -147,6 +152,23 @@ async def test_it_can_be_edited_again_after_that(lab: Lab) -> None:
     assert await lab.edited("typo!") == 2
     await lab.press()
     assert [asked.question for asked in lab.turns.asked] == ["typo?", "typo!"]
+
+
+async def test_button_pressed_twice_asks_once(lab: Lab) -> None:
+    await lab.edited("typo?")
+    first, second = await asyncio.gather(lab.press(), lab.press(), return_exceptions=True)
+    assert first == "Answering the new question…"
+    assert isinstance(second, Refusal) and str(second) == "I am about to answer that."
+    assert [asked.question for asked in lab.turns.asked] == ["typo?"]
+
+
+async def test_question_that_can_not_be_asked_now_can_be_later(lab: Lab) -> None:
+    await lab.edited("typo?")
+    lab.turns.refusal = Refusal("not now")
+    with pytest.raises(Refusal, match="not now"):
+        await lab.press()
+    lab.turns.refusal = None
+    assert await lab.press() == "Answering the new question…"
 
 
 @pytest.mark.parametrize(
