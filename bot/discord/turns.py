@@ -485,6 +485,8 @@ class Turns:
             )
         except DeliveryFailed as error:
             log.warning("answer not delivered", turn_id=turn.turn_id, reason=str(error))
+            if error.detail == "dropped" and replacing is not None:
+                await self._end_shown(turn, replacing, str(error))
             return
         except Exception:
             log.exception("answer not delivered", turn_id=turn.turn_id)
@@ -493,6 +495,18 @@ class Turns:
             self._askers[message.message_id] = user_id
         while len(self._askers) > _MOST_REMEMBERED:
             self._askers.popitem(last=False)
+
+    async def _end_shown(self, turn: RunningTurn, shown: SentMessage, sentence: str) -> None:
+        """Say that no answer comes where progress is still shown, lest it seem to go on."""
+        there = await self._delivery.look(shown)
+        if there is None:
+            return
+        stop = stop_button(turn.asked.person.user_id, turn.turn_id)
+        if stop.custom_id in there.custom_ids:
+            try:
+                await self._delivery.edit(shown, OutgoingMessage(sentence), patient=False)
+            except DeliveryFailed as error:
+                log.info("end not shown", turn_id=turn.turn_id, reason=type(error).__name__)
 
     async def _upload(self, turn: RunningTurn, progress: Progress) -> Uploaded:
         asked = turn.asked

@@ -57,8 +57,10 @@ def register(client: Any, bot: Bot) -> None:
 
     async def forget_for_certain(ctx: Any, pressed: CustomId, person: Person) -> None:
         await ctx.defer(edit_origin=True)
-        for turn in bot.turns.of_user(person.user_id):
+        turns = bot.turns.of_user(person.user_id)
+        for turn in turns:
             bot.turns.stop(turn)
+        for turn in turns:
             await bot.turns.wait(turn)
         await bot.delivery.forget(person.user_id)
         await bot.service.delete_user(person.user_id)

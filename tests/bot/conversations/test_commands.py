@@ -155,6 +155,23 @@ async def test_conversation_is_forgotten(lab: Lab) -> None:
     assert "is blue" not in lab.openai.last.text
 
 
+async def test_deletion_leaves_no_progress_that_seems_to_go_on(lab: Lab) -> None:
+    lab.openai.call("import time\ntime.sleep(15)")
+    await lab.channel.post(lab.anna, "sleep", mention_bot=True)
+    progress = await lab.channel.wait_for(lambda m: "Running cell" in m.content, timeout_s=20)
+    await lab.channel.post(lab.anna, "and then?", mention_bot=True)
+    asked = await answer_to(lab, await slash(lab, "privacy"))
+    sure = await answer_to(lab, await lab.anna.press(asked, "Delete everything of mine"))
+    await lab.anna.press(sure, "Delete it all")
+    await lab.discord.until(lambda: "is deleted" in sure.content, what="the deletion", timeout_s=20)
+    await lab.discord.until(lambda: not progress.buttons, what="its end")
+    assert progress.content == "The answer was given up."
+    await lab.discord.until(
+        lambda: not any("Stop" in m.buttons for m in lab.channel.messages), what="the other's end"
+    )
+    assert len(lab.openai.requests) == 1, "the other question was not begun"
+
+
 async def test_everything_of_a_user_is_deleted(lab: Lab) -> None:
     await stored(lab, "a.csv")
     await run(lab, "x = 1")
