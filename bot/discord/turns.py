@@ -101,6 +101,7 @@ class RunningTurn:
         control: stops it.
         files: what came with it, once that is stored.
         exchange: what the conversation remembers of it; None if that is nothing, or not yet.
+        is_forgotten: whether the conversation is to remember nothing of it.
     """
 
     turn_id: str
@@ -108,6 +109,7 @@ class RunningTurn:
     control: TurnControl = field(default_factory=TurnControl)
     files: tuple[StoredFile, ...] = ()
     exchange: Exchange | None = None
+    is_forgotten: bool = False
 
 
 class AlreadyAnswered(Exception):
@@ -262,6 +264,14 @@ class Turns:
         self._assistant.forget(user_id)
         for message_id in [key for key, asker in self._askers.items() if asker == user_id]:
             del self._askers[message_id]
+
+    def leave_out(self, channel_id: str, user_id: str) -> bool:
+        """Have a user's conversation remember nothing of what is being answered there; says whether
+        anything is."""
+        found = [t for t in self.of_user(user_id) if t.asked.channel_id == channel_id]
+        for turn in found:
+            turn.is_forgotten = True
+        return any(not turn.asked.is_code for turn in found)
 
     async def wait(self, turn: RunningTurn) -> None:
         """Wait until a turn is over."""
@@ -557,7 +567,7 @@ class Turns:
         await self._gate.charge(asked.person, result.usage)
         if result.status == "left":  # a later run of the program knows how it ends
             return result
-        if result.status != "failed" or result.cells:
+        if not turn.is_forgotten and (result.status != "failed" or result.cells):
             turn.exchange = result.exchange
             await self._conversations.append(
                 asked.channel_id, user_id, result.exchange, replacing=replacing

@@ -20,7 +20,8 @@ def register(client: Any, bot: Bot) -> None:
     async def reset(ctx: Any) -> None:
         await ctx.defer(ephemeral=True)
         person = await admitted(ctx, bot)
-        was = await bot.conversations.clear(str(ctx.channel_id), person.user_id)
+        is_asking = bot.turns.leave_out(str(ctx.channel_id), person.user_id)
+        was = await bot.conversations.clear(str(ctx.channel_id), person.user_id) or is_asking
         text = "Our conversation here is forgotten." if was else "There was nothing to forget here."
         session = bot.service.find_session(person.user_id)
         buttons = []

@@ -155,6 +155,18 @@ async def test_conversation_is_forgotten(lab: Lab) -> None:
     assert "is blue" not in lab.openai.last.text
 
 
+async def test_question_that_is_being_answered_is_forgotten_as_well(lab: Lab) -> None:
+    gate = lab.openai.hold("Blue, then.")
+    await lab.anna.slash(lab.channel, "ask", prompt="My favourite colour is blue")
+    await lab.openai.came.wait()
+    assert "is forgotten" in await text_of(lab, await slash(lab, "reset"))
+    gate.set()
+    await lab.channel.wait_for(lambda m: m.content == "Blue, then." and not m.buttons)
+    lab.openai.say("You never told me.")
+    await text_of(lab, await slash(lab, "ask", prompt="Which is my favourite colour?"))
+    assert "is blue" not in lab.openai.last.text
+
+
 async def test_deletion_leaves_no_progress_that_seems_to_go_on(lab: Lab) -> None:
     lab.openai.call("import time\ntime.sleep(15)")
     await lab.channel.post(lab.anna, "sleep", mention_bot=True)
