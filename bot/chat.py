@@ -66,10 +66,12 @@ _MOST_ANSWER_CHARS = 100_000
 _NO_ANSWER = "The language model gave no answer; please put the question differently."
 _DECLINED = "The language model declined to answer that."
 _CUT_OFF = "The answer was cut off at its length limit; ask to go on for the rest."
+_FILTERED_OFF = "A filter of the language model's server cut the answer off there."
 _THOUGHT_ONLY = (
     "The language model used up its length limit before it came to an answer; please ask for less "
     "at once."
 )
+_CUT_SHORT_BY: Final = {"length": _CUT_OFF, "filtered": _FILTERED_OFF}
 _BROKEN = "Something went wrong in here; the log has it. Please try again."
 _STOPPED = "Stopped. The variables are kept."
 #: Of a turn that was let go of and had nothing that goes on.
@@ -323,7 +325,7 @@ class _Turn:
     def _read(self, reply: ModelReply, tools: tuple[Tool, ...]) -> tuple[str, tuple[ToolCall, ...]]:
         """The words and calls of a reply, also calls that are written as words."""
         text, calls = reply.text, reply.calls[:_MOST_CALLS] if tools else ()
-        if not calls and reply.finish != "refused":
+        if not calls and reply.finish not in ("filtered", "refused"):
             blocks = self._question.writes_calls and not self._cells and bool(tools)
             text, written = written_calls(text, blocks=blocks)
             self._writes_calls = self._writes_calls or bool(written)
@@ -335,7 +337,7 @@ class _Turn:
         if reply.finish == "refused":
             return _Ending("answered", text or _DECLINED)
         if text:
-            return _Ending("answered", text, _CUT_OFF if reply.finish == "length" else None)
+            return _Ending("answered", text, _CUT_SHORT_BY.get(reply.finish))
         if not self._nudged:
             self._nudged = self._nudge = True
             return None

@@ -66,14 +66,15 @@ class ModelReply:
     Attributes:
         text: its words.
         calls: its tool calls, in order, each with an id of its own.
-        finish: ``stop`` or ``calls`` where it was done; ``length`` where it was cut off;
+        finish: ``stop`` or ``calls`` where it was done; ``length`` where it was cut off, and
+            ``filtered`` where a filter did that, after the words that there are;
             ``refused`` where it, or a filter, declined: then ``text`` is what it said of that.
         usage: what it cost.
     """
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
-    finish: Literal["stop", "calls", "length", "refused"] = "stop"
+    finish: Literal["stop", "calls", "length", "filtered", "refused"] = "stop"
     usage: Usage = Usage()
 
 

@@ -14,7 +14,7 @@ from bot.chat_model import ModelReply, Usage
 from bot.conversation import ToolCall
 from bot.thoughts import without_thoughts
 
-Finish: TypeAlias = Literal["stop", "calls", "length", "refused"]
+Finish: TypeAlias = Literal["stop", "calls", "length", "filtered", "refused"]
 
 _CUT_OFF = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist"})
@@ -149,6 +149,8 @@ class ReplyAssembly:
     def _why(self, has_calls: bool, refusal: str) -> Finish:
         if self._finish in _CUT_OFF:
             return "length"
+        if self._finish in _FILTERED and self.text:
+            return "filtered"
         if self._finish in _FILTERED or (refusal and not has_calls and not self.text):
             return "refused"
         return "calls" if has_calls else "stop"

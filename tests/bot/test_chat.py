@@ -381,6 +381,13 @@ async def test_an_answer_that_was_cut_off_says_so(talk: Talk) -> None:
     assert turn.note is not None and "cut off" in turn.note
 
 
+async def test_an_answer_that_a_filter_cut_off_says_so(talk: Talk) -> None:
+    talk.openai.filtered("First one mixes")
+    turn = await talk.ask()
+    assert (turn.status, turn.answer) == ("answered", "First one mixes")
+    assert turn.note == "A filter of the language model's server cut the answer off there."
+
+
 async def test_a_call_that_was_cut_off_is_not_run_and_said(talk: Talk) -> None:
     talk.openai.call_tools(Call("execute_python_code", '{"code": "print(1'), finish="length")
     talk.openai.say("Shorter.")

@@ -258,7 +258,7 @@ async def test_thoughts_in_a_field_of_their_own_are_left_out(asker: Asker) -> No
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"), [("stop", "stop"), ("length", "length"), ("content_filter", "refused")]
+    ("sent", "meant"), [("stop", "stop"), ("length", "length"), ("content_filter", "filtered")]
 )
 async def test_why_it_ended_is_told(asker: Asker, sent: str, meant: str) -> None:
     asker.server.say("It is 4", finish=sent)
