@@ -22,7 +22,7 @@ from bot.discord.metrics import Metrics
 from bot.discord.own_code import GivenUp, TurnLeft, run_own_code
 from bot.discord.past_turns import PastTurns
 from bot.discord.progress import Progress
-from bot.discord.uploads import Incoming, Uploaded, upload_all
+from bot.discord.uploads import Downloaded, Incoming, Uploaded, upload_all
 from bot.errors import BotError, Refusal
 from bot.messages import FileOffer, compose_answer, compose_execution, plain_sentence
 from bot.messages.lengths import length
@@ -163,6 +163,7 @@ class Turns:
         #: Until it is known that they arrived.
         self._deliveries: set[asyncio.Task[None]] = set()
         self._askers: OrderedDict[int, str] = OrderedDict()
+        self._downloaded = Downloaded()
         self._draining = False
 
     @classmethod
@@ -262,6 +263,7 @@ class Turns:
     def forget(self, user_id: str) -> None:
         """Forget what is remembered of a user's files and answers, once no turn of theirs runs."""
         self._assistant.forget(user_id)
+        self._downloaded.forget(user_id)
         for message_id in [key for key, asker in self._askers.items() if asker == user_id]:
             del self._askers[message_id]
 
@@ -533,6 +535,7 @@ class Turns:
                 max_bytes=self._service.settings.max_file_bytes,
                 cdn_url=self._settings.discord_cdn_url,
                 api_url=self._settings.discord_api_url,
+                downloaded=self._downloaded,
             )
         )
         stopped = asyncio.create_task(turn.control.wait())

@@ -1,6 +1,7 @@
 """Uploads: what people attach becomes their stored files, at once, as Discord's links expire."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _TRIES = 2
 _PIECE_BYTES = 1 << 18
 _TIMEOUT = aiohttp.ClientTimeout(total=600, connect=15, sock_read=30)
 _MOST_NAMED_CHARS, _MOST_LISTED = 100, 5
+_MOST_REMEMBERED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,35 @@ class Uploaded:
     problems: tuple[str, ...]
 
 
+class Downloaded:
+    """Which stored files the latest attachments became: who replies to a message, or forwards it,
+    brings its files along each time."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._file_ids: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def note(self, user_id: str, attachment: Incoming, file_id: str) -> None:
+        """Remember what an attachment became for a user."""
+        self._file_ids[user_id, _path(attachment)] = file_id
+        while len(self._file_ids) > _MOST_REMEMBERED:
+            self._file_ids.popitem(last=False)
+
+    def file_id(self, user_id: str, attachment: Incoming) -> str | None:
+        """The file that it became, which may be gone since; None if that isn't known."""
+        return self._file_ids.get((user_id, _path(attachment)))
+
+    def forget(self, user_id: str) -> None:
+        """Forget a user's."""
+        for key in [key for key in self._file_ids if key[0] == user_id]:
+            del self._file_ids[key]
+
+
+def _path(attachment: Incoming) -> str:
+    """What stays of an attachment's address when its link is signed anew."""
+    return attachment.url.partition("?")[0]
+
+
 class NotDownloaded(Exception):
     """Discord didn't give an attachment; says why."""
 
@@ -144,16 +175,24 @@ async def upload_all(
     max_bytes: int,
     cdn_url: str | None = None,
     api_url: str | None = None,
+    downloaded: Downloaded | None = None,
 ) -> Uploaded:
-    """Store several attachments; what fails is a sentence, and the others go on."""
+    """Store several attachments; what fails is a sentence, and the others go on.
+
+    One that ``downloaded`` knows, and whose file is still there, is that file.
+    """
+    downloaded = Downloaded() if downloaded is None else downloaded
     places = asyncio.Semaphore(_AT_ONCE)
     before = {file.file_id: file for file in await files.list(user_id=user_id)}
 
     async def one(attachment: Incoming) -> StoredFile | str:
         name = plain_sentence(attachment.filename[:_MOST_NAMED_CHARS])
+        known = before.get(downloaded.file_id(user_id, attachment) or "")
+        if known is not None:
+            return known
         async with places:
             try:
-                return await upload_discord_attachment(
+                file = await upload_discord_attachment(
                     files,
                     user_id=user_id,
                     attachment=attachment,
@@ -162,6 +201,8 @@ async def upload_all(
                     cdn_url=cdn_url,
                     api_url=api_url,
                 )
+                downloaded.note(user_id, attachment, file.file_id)
+                return file
             except FileTooLarge:
                 has = f"has {size_text(attachment.size)}"
                 if attachment.size <= max_bytes:  # it was larger than Discord said

@@ -159,6 +159,26 @@ async def test_forwarded_words_are_read_as_somebody_elses(lab: Lab) -> None:
     assert not [r for r in lab.discord.requests if r.method == "GET" and "/messages/" in r.path]
 
 
+async def test_reply_to_ones_own_file_is_about_the_file_that_is_kept(lab: Lab) -> None:
+    lab.openai.say("One column.")
+    files = {"a.csv": b"x\n7\n"}
+    post = await lab.channel.post(lab.anna, "what is it?", files=files, mention_bot=True)
+    await answer(lab, "One column.")
+    [kept] = await lab.service.files.list(user_id=lab.anna.id)
+    lab.openai.say("Seven.")
+    await lab.channel.post(lab.anna, "and its sum?", reply_to=post, mention_bot=True)
+    await answer(lab, "Seven.")
+    assert f"a.csv (id {kept.file_id}" in question_of(lab)
+    assert "sent with this question" in question_of(lab)
+    assert await lab.service.files.list(user_id=lab.anna.id) == (kept,)
+    await lab.service.files.delete(user_id=lab.anna.id, file_id=kept.file_id)
+    lab.openai.say("Still seven.")
+    await lab.channel.post(lab.anna, "and now?", reply_to=post, mention_bot=True)
+    await answer(lab, "Still seven.")
+    [again] = await lab.service.files.list(user_id=lab.anna.id)
+    assert again.file_id != kept.file_id, "it is downloaded once more"
+
+
 async def test_forward_is_asked_about_by_a_reply(reading_lab: Lab) -> None:
     lab, ben = reading_lab, reading_lab.guild.member("ben")
     elsewhere = lab.guild.text_channel("elsewhere")

@@ -11,6 +11,7 @@ from aiohttp import web
 from pymongo.asynchronous.database import AsyncDatabase
 
 from bot.discord.uploads import (
+    Downloaded,
     Incoming,
     NotDownloaded,
     Uploaded,
@@ -143,6 +144,37 @@ async def test_link_that_has_expired_is_told(
             max_bytes=MOST,
             cdn_url=discord.cdn_url,
         )
+
+
+async def test_attachment_that_comes_again_is_the_file_it_became(
+    discord: DiscordDouble, channel: Channel, files: FileStore, session: aiohttp.ClientSession
+) -> None:
+    downloaded = Downloaded()
+    attachment = channel.attach(Upload("a.csv", b"x"))
+
+    async def upload_for(user_id: str) -> str:
+        url = attachment.url(discord.cdn_url, discord.clock.now())  # signed anew each time
+        uploaded = await upload_all(
+            files,
+            [Incoming("a.csv", 1, url)],
+            user_id=user_id,
+            http=session,
+            max_bytes=MOST,
+            cdn_url=discord.cdn_url,
+            downloaded=downloaded,
+        )
+        assert uploaded.problems == ()
+        return uploaded.files[0].file_id
+
+    first = await upload_for(ANNA)
+    discord.clock.advance(5)
+    assert await upload_for(ANNA) == first and attachment.downloads == 1
+    assert await upload_for("1067162944699969999") != first, "somebody else's is their own"
+    await files.delete(user_id=ANNA, file_id=first)
+    second = await upload_for(ANNA)
+    assert second != first, "it was deleted"
+    downloaded.forget(ANNA)
+    assert await upload_for(ANNA) != second
 
 
 async def test_older_files_that_had_to_go_are_named(upload: Any) -> None:
