@@ -73,7 +73,7 @@ _SLOW = "The language model took too long to answer; please try again."
 _KEY = "The language model refuses our key; only the operator of this bot can mend that."
 _CREDIT = "The language model's account has no credit left; only the operator can mend that."
 _UNKNOWN = "There is no language model {!r} here; choose another, or tell the operator of this bot."
-_TOO_MUCH = "That is more than the language model can read at once."
+_TOO_MUCH = "That is more than the language model can read at once; please ask for less."
 _REFUSED = "The language model's server didn't accept the request; the operator's log says why."
 
 

@@ -204,12 +204,12 @@ async def upload_all(
                 downloaded.note(user_id, attachment, file.file_id)
                 return file
             except FileTooLarge:
-                has = f"has {size_text(attachment.size)}"
-                if attachment.size <= max_bytes:  # it was larger than Discord said
-                    has = "is too large"
+                most, size = size_text(max_bytes), size_text(attachment.size)
+                # It is larger than Discord said, or by less than shows.
+                is_told = attachment.size > max_bytes and size != most
                 return (
-                    f"{name} {has}, and a file can have {size_text(max_bytes)} here: send it in "
-                    "parts, or make it smaller."
+                    f"{name} {f'has {size}' if is_told else 'is too large'}, and a file can have "
+                    f"{most} here: send it in parts, or make it smaller."
                 )
             except NotDownloaded as error:
                 return f"{name} could not be had from Discord ({error}): please send it again."

@@ -261,13 +261,14 @@ async def _inspection(session: Session, *, with_contents: bool) -> OutgoingMessa
     lines = [f"Kernel of <@{session.user_id}>"]
     if info is not None:
         memory = "" if info.memory_bytes is None else f", {size_text(info.memory_bytes)}"
+        cells = f"{info.cells} cell{'s' * (info.cells != 1)}"
         lines.append(
-            f"{info.state}, {age(info.started_at)} old, {info.cells} cells{memory}"
+            f"{info.state}, {age(info.started_at)} old, {cells}{memory}"
             + (f", last error {plain_sentence(info.last_error)}" if info.last_error else "")
         )
     if variables:
         table = variables_text(variables, with_contents=with_contents, limit=1700)
-        lines.append(f"{len(variables)} variables:\n{table}")
+        lines.append(f"{len(variables)} variable{'s' * (len(variables) != 1)}:\n{table}")
     else:
         lines.append("No variables.")
     curve = resource_curve(session.resource_history())

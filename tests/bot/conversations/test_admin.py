@@ -43,6 +43,7 @@ async def test_operator_lists_inspects_and_ends_kernels(start: StartLab) -> None
         inspected = await answer_to(
             lab, await boss.slash(dm, "admin kernel inspect", user=lab.anna.id)
         )
+        assert ", 1 cell, " in inspected.content and "2 variables:" in inspected.content
         assert "secret_number" in inspected.content and "DataFrame" in inspected.content
         assert "4711" not in inspected.content and inspected.is_ephemeral
         shown = await text_of(

@@ -212,7 +212,7 @@ async def test_too_large_file_is_told_and_the_question_answered(lab: Lab) -> Non
     lab.openai.say("One.")
     await lab.channel.post(lab.anna, "x?", files=files, mention_bot=True)
     await answer(lab, "One.")
-    assert "large.bin has 1.0 MiB, and a file can have 1.0 MiB here" in lab.channel.transcript()
+    assert "large.bin is too large, and a file can have 1.0 MiB here" in lab.channel.transcript()
     kept = await lab.service.files.list(user_id=lab.anna.id)
     assert [file.filename for file in kept] == ["a.csv"]
 

@@ -91,6 +91,22 @@ async def test_size_is_checked_before_the_download(
         )
 
 
+async def test_size_that_looks_like_the_limit_is_not_told_as_one_below_it(
+    files: FileStore, session: aiohttp.ClientSession
+) -> None:
+    uploaded = await upload_all(
+        files,
+        [Incoming("a.bin", (1 << 20) + 1, "https://cdn.discordapp.com/a.bin")],
+        user_id=ANNA,
+        http=session,
+        max_bytes=1 << 20,
+    )
+    assert uploaded.problems == (
+        "a.bin is too large, and a file can have 1.0 MiB here: send it in parts, or make it "
+        "smaller.",
+    )
+
+
 @pytest.mark.parametrize(("size", "fits"), [(MOST, True), (MOST + 1, False)])
 async def test_size_is_held_when_discord_says_less(
     files: FileStore, upload: Any, size: int, fits: bool
