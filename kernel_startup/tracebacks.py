@@ -1,13 +1,39 @@
-"""Tracebacks that can be shown: each entry has a line.
+"""Tracebacks that can be shown: each entry has a line, and there aren't too many.
 
 An interrupt can come between two instructions that belong to no line, such as the jump back to the
 beginning of a loop. IPython then shows its own failure instead of the error.
+
+A recursion without end leaves a thousand entries. IPython puts them together only if the file of
+their code exists, which that of a cell doesn't, and takes some milliseconds for each.
 """
 
 import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+#: Of more entries than both together, only the first and the last are shown.
+_FIRST, _LAST = 20, 30
+
+
+def without_middle(trace: TracebackType | None) -> tuple[TracebackType | None, int]:
+    """Make a traceback of the first and the last entries of a long one; a short one stays the same.
+
+    Returns:
+        The traceback, and how many entries are left out.
+    """
+    entries = []
+    entry = trace
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    left_out = len(entries) - _FIRST - _LAST
+    if left_out <= 0:
+        return trace, 0
+    made = entries[-_LAST]
+    for entry in reversed(entries[:_FIRST]):
+        made = TracebackType(made, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return made, left_out
 
 
 def with_lines(trace: TracebackType | None) -> TracebackType | None:
@@ -45,8 +71,8 @@ def always_shown(
         usual: ``structured_traceback`` of an IPython formatter.
 
     Returns:
-        The same, but it copes with entries without a line, and if IPython fails altogether, the
-        error is shown as Python shows it.
+        The same, but it copes with entries without a line and leaves out the middle of very many,
+        and if IPython fails altogether, the error is shown as Python shows it.
     """
 
     def structured(
@@ -54,7 +80,10 @@ def always_shown(
     ) -> list[str]:
         try:
             _mend_chain(error)
-            return usual(kind, error, with_lines(trace), *args, **options)
+            shown, left_out = without_middle(with_lines(trace))
+            lines = usual(kind, error, shown, *args, **options)
+            note = [f"[{left_out} entries between the first and the last ones are left out.]"]
+            return [*lines[:-1], *note, *lines[-1:]] if left_out else lines
         except Exception:
             return "".join(traceback.format_exception(kind, error, trace)).splitlines()
 

@@ -2,11 +2,12 @@
 
 import linecache
 import sys
+import traceback
 from types import FrameType, TracebackType
 
 import pytest
 
-from kernel_startup.tracebacks import always_shown, with_lines
+from kernel_startup.tracebacks import always_shown, with_lines, without_middle
 
 _CODE = """def work():
     try:
@@ -80,3 +81,39 @@ def test_an_error_that_ipython_cannot_show_is_shown_as_python_does() -> None:
     shown = always_shown(fails)(KeyError, KeyError("x"), _failed())
     assert shown[0] == "Traceback (most recent call last):"
     assert shown[-1] == "KeyError: 'x'"
+
+
+def _deep(depth: int) -> TracebackType:
+    def sink(left: int) -> None:
+        if left == 1:
+            raise KeyError("deep")
+        sink(left - 1)
+
+    try:
+        sink(depth)
+    except KeyError as error:
+        assert error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        return error.__traceback__.tb_next
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize(("depth", "left_out"), [(49, 0), (50, 0), (51, 1), (900, 850)])
+def test_the_middle_of_a_deep_recursion_is_left_out(depth: int, left_out: int) -> None:
+    trace = _deep(depth)
+    made, count = without_middle(trace)
+    assert count == left_out and (made is trace) == (left_out == 0)
+    entries = list(traceback.walk_tb(made))
+    assert len(entries) == depth - left_out
+    everything = list(traceback.walk_tb(trace))
+    assert entries[0] == everything[0] and entries[-1] == everything[-1]
+
+
+def test_a_deep_recursion_is_shown_with_how_much_is_left_out() -> None:
+    def usual(kind: object, error: object, trace: TracebackType) -> list[str]:
+        return [f"{len(list(traceback.walk_tb(trace)))} entries", "KeyError: deep"]
+
+    assert always_shown(usual)(KeyError, KeyError("deep"), _deep(900)) == [
+        "50 entries",
+        "[850 entries between the first and the last ones are left out.]",
+        "KeyError: deep",
+    ]
