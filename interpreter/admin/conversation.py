@@ -1,7 +1,8 @@
 """Conversation: what Jupyter clients and an attached kernel say to each other, made harmless.
 
-`exit` in a Jupyter console asks the kernel to shut down, which is not what an admin means who only
-leaves; ending a user's kernel is a deed of its own, which the audit log tells.
+`exit` in a Jupyter console ends the kernel, be it as a cell or by a request to shut down, which is
+not what an admin means who only leaves; ending a user's kernel is a deed of its own, which the
+audit log tells. So neither reaches the kernel, and the console is told to leave.
 
 A kernel is in the hands of its user's code, and a Jupyter console writes to the terminal what that
 sends: it could set the clipboard, or ask for a password as if the system did. So texts come without
@@ -26,6 +27,9 @@ _MOST_FRAMES = 32
 #: Values in one message: small ones become large in memory.
 _MOST_VALUES = 200_000
 _MOST_CELLS = 64
+#: Cells by which people leave a console; a longer one isn't looked at.
+_LEAVING = {"exit", "exit()", "quit", "quit()", "%exit", "%quit"}
+_LEAVING_BYTES = 4096
 #: What comes before each question.
 WHO_ASKS = "[the user's kernel asks] "
 
@@ -42,6 +46,8 @@ class Conversation:
         self._key = key
         #: Ids of cells that admins have sent and that are not over.
         self._cells: OrderedDict[str, None] = OrderedDict()
+        #: Those of them by which somebody leaves.
+        self._leaving: set[str] = set()
 
     def request(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
         """What goes on to the kernel of a client's message."""
@@ -55,7 +61,12 @@ class Conversation:
         if kind == "execute_request":
             self._cells[str(message_id)] = None
             if len(self._cells) > _MOST_CELLS:
-                self._cells.popitem(last=False)
+                oldest, _ = self._cells.popitem(last=False)
+                self._leaving.discard(oldest)
+            leaving = _as_leaving(frames)
+            if leaving is not None:
+                self._leaving.add(str(message_id))
+                return leaving.signed(self._key)
         return frames
 
     def reply(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -69,6 +80,9 @@ class Conversation:
             payload = message.content.get("payload")
             pages = payload if isinstance(payload, list) else []
             message.content["payload"] = [one for one in pages if _is_page(one)]
+            if message.parent_id in self._leaving:
+                self._leaving.discard(message.parent_id)
+                message.content["payload"] = [{"source": "ask_exit", "keepkernel": True}]
         return message.signed(self._key)
 
     def question(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
@@ -123,6 +137,17 @@ def _clean(value: Any) -> Any:
     if isinstance(value, dict):
         return {strip_ansi(name): _clean(one) for name, one in value.items()}
     return value
+
+
+def _as_leaving(frames: Sequence[bytes]) -> _Message | None:
+    """The message as a cell that does nothing, if it is one by which somebody leaves."""
+    if sum(map(len, frames)) > _LEAVING_BYTES:
+        return None
+    message = _Message.parse(frames)
+    if message is None or str(message.content.get("code")).strip() not in _LEAVING:
+        return None
+    message.content["code"] = ""
+    return message
 
 
 def _is_page(payload: object) -> bool:

@@ -248,6 +248,21 @@ async def test_leaving_an_attached_kernel_does_not_end_it(
     assert (await session.execute("x")).text == "1"
 
 
+@pytest.mark.parametrize("cell", ["exit", "quit()\n"])
+async def test_leaving_an_attached_kernel_by_a_cell_does_not_end_it(
+    service: Interpreter, session: Session, cell: str
+) -> None:
+    await session.execute("x = 1")
+    done = await ask(service, Request("attach", session.user_id))
+    async with jupyter(done["connection_file"]) as client:
+        reply = await client.execute_interactive(cell, timeout=20)
+        # What a console leaves on, and doesn't then ask the kernel to shut down.
+        assert reply["content"]["payload"] == [{"source": "ask_exit", "keepkernel": True}]
+        assert await run_attached(client, "print(x)") == "1\n"
+    result = await session.execute("x")
+    assert (result.text, result.state_lost) == ("1", False)
+
+
 async def test_what_an_admin_did_in_a_kernel_outlives_it(
     service: Interpreter, session: Session
 ) -> None:
