@@ -13,15 +13,20 @@ __all__ = ["DataDirectoryLock", "prepare_data_directory"]
 
 # Others may pass through to what they know the name of (kernels run as another user), not list.
 _MODE = 0o711
+# Of these one at least is wherever a service has ever run.
+_MARKS = (".lock", ".database.lock", "sessions-mark")
+# What a service writes over and clears up there, and other programs have directories of, too.
+_OURS = ("control", "etc", "notebooks", "packages", "sessions", "snapshots")
 
 
 def prepare_data_directory(path: Path) -> None:
     """Make the directory, or make sure that nobody else can tamper with the one that is there.
 
-    The default is in /tmp, where anybody could have been first to make it.
+    The default is in /tmp, where anybody could have been first to make it. And what is there must
+    not be somebody else's: in ``/``, a service of root's would write over the machine's accounts.
 
     Raises:
-        DataDirectoryUnusable: It can't be made, or isn't ours alone.
+        DataDirectoryUnusable: It can't be made, isn't ours alone, or serves something else.
     """
     try:
         if not os.path.lexists(path):
@@ -44,6 +49,25 @@ def prepare_data_directory(path: Path) -> None:
         raise DataDirectoryUnusable(path, "everybody may write to it")
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
         raise DataDirectoryUnusable(path, "the service may not write to it")
+    try:
+        foreign = _foreign(path)
+    except OSError as error:
+        raise DataDirectoryUnusable(path, error.strerror or str(error)) from error
+    if foreign is not None:
+        raise DataDirectoryUnusable(path, foreign)
+
+
+def _foreign(path: Path) -> str | None:
+    """What tells that the directory serves something else; None if nothing does."""
+    if os.path.samefile(path, "/"):
+        return "it is the root of the machine's files"
+    if any(os.path.lexists(path / mark) for mark in _MARKS):
+        return None
+    for name in _OURS:
+        inner = path / name
+        if inner.is_dir() and not inner.is_symlink() and any(inner.iterdir()):
+            return f"no service has run there, and yet it holds {name!r} with something in it"
+    return None
 
 
 class DataDirectoryLock:

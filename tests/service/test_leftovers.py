@@ -103,6 +103,7 @@ async def test_root_ends_what_another_accounts_service_has_left(tmp_path: Path) 
     for directory in (work, work.parent / "files", work.parent / "run", control):
         directory.mkdir(parents=True)
     (work / "mine.txt").write_text("mine")
+    (data_dir / ".lock").touch()
     (data_dir / "database").mkdir()
     server = await asyncio.create_subprocess_exec("sleep", "600", user=_NOBODY)
     try:
@@ -130,6 +131,7 @@ async def test_root_ends_what_another_accounts_service_has_left(tmp_path: Path) 
 async def test_what_cannot_be_ended_is_said_in_a_sentence(tmp_path: Path) -> None:
     data_dir = tmp_path / "d"
     (data_dir / "control").mkdir(parents=True)
+    (data_dir / ".lock").touch()
     (data_dir / "sessions" / "slot" / "run").mkdir(parents=True)
     os.chown(data_dir / "control", _NOBODY, _NOBODY)
     status, said = await stop(data_dir)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from interpreter import (
     Session,
     Settings,
 )
+from interpreter.data_directory import prepare_data_directory
 from interpreter.outputs import Stream
 from tests.service.waiting import until
 
@@ -188,6 +190,28 @@ async def test_data_directory_with_something_else_in_it_is_explained(
     with pytest.raises(DataDirectoryUnusable, match=f"{name}: File exists"):
         async with Interpreter.open(Settings(data_dir=tmp_path / "data")):
             pass
+
+
+@pytest.mark.parametrize("name", ["etc", "packages", "sessions"])
+async def test_directory_that_serves_something_else_is_left_alone(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / name / "passwd").write_text("somebody else's")
+    with pytest.raises(DataDirectoryUnusable, match=f"it holds '{name}' with something in it"):
+        async with Interpreter.open(Settings(data_dir=tmp_path / "data")):
+            pass
+    assert os.listdir(tmp_path / "data") == [name]
+    assert (tmp_path / "data" / name / "passwd").read_text() == "somebody else's"
+
+
+async def test_root_of_the_machine_is_no_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to("/")
+    for path in (Path("/"), tmp_path / "data"):
+        with pytest.raises(DataDirectoryUnusable) as refused:
+            prepare_data_directory(path)
+        # An ordinary user is refused it anyway.
+        assert "root of the machine" in refused.value.reason or os.geteuid() != 0
 
 
 async def test_long_data_directory_is_no_obstacle(tmp_path: Path) -> None:
