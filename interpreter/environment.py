@@ -4,6 +4,7 @@ A class of settings says for each field, in an ``Annotated``, which variable of 
 comes from. Several such classes are loaded as one, so that an operator reads every mistake at once.
 """
 
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError, ValidatorFunctionWrapHandler, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -35,6 +37,7 @@ __all__ = [
     "positive_or_never",
 ]
 
+_LINES = "lines such as NAME=value, each quotation mark with a second one"
 POSITIVE = "a number of {unit} greater than 0"
 POSITIVE_OR_NEVER = "a number of {unit} greater than 0, or -1 for never"
 
@@ -275,6 +278,9 @@ def _environment(
     sources = [EnvSettingsSource(settings, case_sensitive=True)]
     if env_file is not None:
         try:
+            wrong = _lines_not_understood(Path(env_file).expanduser())
+            if wrong:
+                raise SettingsError([SettingProblem(str(env_file), wrong, _LINES)])
             sources.insert(
                 0, DotEnvSettingsSource(settings, env_file, "utf-8", case_sensitive=True)
             )
@@ -287,6 +293,27 @@ def _environment(
     for source in sources:
         given.update({k: v.strip() for k, v in source.env_vars.items() if v and v.strip()})
     return given
+
+
+def _lines_not_understood(env_file: Path) -> str | None:
+    """Which lines are no settings; None if all are. Their text isn't said: it may be a token.
+
+    Such a line would be skipped, and the token or the limit in it with it.
+    """
+    if not (env_file.is_file() or env_file.is_dir()):  # which isn't read
+        return None
+    text = env_file.read_text("utf-8")
+    numbers = [
+        str(line.original.line + _blank_lines_before(line.original.string))
+        for line in parse_stream(io.StringIO(text))
+        if line.error
+    ]
+    return f"not understood in line {', '.join(numbers)}" if numbers else None
+
+
+def _blank_lines_before(text: str) -> int:
+    """How many lines of white space a part of the file begins with."""
+    return text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _problems(settings: type[EnvironmentSettings], error: ValidationError) -> list[SettingProblem]:

@@ -27,6 +27,7 @@ plain sentence that says what was wrong and, where something can be done, what.
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ class SettingProblem:
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.name} (its value is not shown) must be {self.allowed}."
-        return f"{self.name} is {self.value!r}, but it must be {self.allowed}."
+        # Of an address with a user name and a password neither is anybody's business.
+        shown = re.sub(r"//.*@", "//...@", self.value, flags=re.DOTALL)
+        return f"{self.name} is {shown!r}, but it must be {self.allowed}."
 
 
 class SettingsError(InterpreterError):

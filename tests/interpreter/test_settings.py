@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from interpreter.errors import SettingsError
+from interpreter.errors import SettingProblem, SettingsError
 from interpreter.settings import Settings
 
 MIB = 1 << 20
@@ -244,6 +244,42 @@ def test_unreadable_file_is_a_mistake_like_others(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(SettingsError, match="UTF-8"):
         Settings.load(env_file=tmp_path / "settings")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("WARM_KERNELS: 3\n", "1"),
+        ("# a comment\n\nWARM_KERNELS=3\n\n\nMONGODB_URI hunter2\nMAX_KERNELS: 4\n", "6, 7"),
+        ('\nMONGODB_URI="hunter2\nWARM_KERNELS=3\n', "2"),
+    ],
+)
+def test_line_that_would_be_skipped_is_a_mistake(tmp_path: Path, text: str, lines: str) -> None:
+    (tmp_path / ".env").write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+    assert str(raised.value) == (
+        f".env is 'not understood in line {lines}', but it must be lines such as NAME=value, each "
+        "quotation mark with a second one."
+    )
+
+
+def test_all_that_files_of_settings_may_look_like_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(
+        b"\xef\xbb\xbfexport MAX_FILES_PER_USER = '7' # of 20\r\nWARM_KERNELS\r\n\r\nMAX_KERNELS=4"
+    )
+    assert Settings.load() == Settings(max_files_per_user=7, max_kernels=4)
+
+
+def test_directory_in_place_of_the_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()  # as an engine makes one that is to be mounted and isn't there
+    with pytest.raises(SettingsError, match=r"\.env is 'unreadable \(Is a directory\)'"):
+        Settings.load()
+
+
+def test_address_is_said_without_its_user_and_password() -> None:
+    problem = SettingProblem("OPENAI_BASE_URL", "https://me:hunt/er@2@model:1/v1", "another")
+    assert str(problem) == "OPENAI_BASE_URL is 'https://...@model:1/v1', but it must be another."
 
 
 def test_retention_is_a_duration_or_none() -> None:
