@@ -9,9 +9,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError, ValidatorFunctionWrapHandler, model_validator
 from pydantic.fields import FieldInfo
@@ -34,6 +36,7 @@ __all__ = [
     "directory",
     "listed",
     "load_together",
+    "misspelt",
     "positive_or_never",
 ]
 
@@ -158,8 +161,8 @@ class EnvironmentSettings(BaseSettings):
     def load(cls, env_file: Path | str | None = ".env") -> Self:
         """Read the environment, and below it a file of the same form.
 
-        Unknown names are ignored, empty values count as unset, and the environment wins over the
-        file.
+        Unknown names are ignored (``misspelt`` finds those that look like ours), empty values
+        count as unset, and the environment wins over the file.
 
         Args:
             env_file: The file, relative to the working directory; None reads none. One that
@@ -254,6 +257,24 @@ def load_together(
         # Each once: a file that can't be read is a mistake for both.
         raise SettingsError(dict.fromkeys(problems))
     return both
+
+
+def misspelt(*settings: type[EnvironmentSettings], env_file: Path | str = ".env") -> dict[str, str]:
+    """What a file sets that is no setting, but looks like one, with the setting it looks like.
+
+    Other names are other programs', which may share the file.
+
+    Args:
+        settings: all classes of settings that are read from it.
+        env_file: that they could be loaded from.
+    """
+    known = [variable.name for one in settings for _, _, variable in _variables(one)]
+    found = {}
+    for name in dotenv_values(env_file, interpolate=False):
+        if name not in known:
+            for likely in get_close_matches(name.upper(), known, n=1, cutoff=0.85):
+                found[name] = likely
+    return found
 
 
 def _variables(settings: type[EnvironmentSettings]) -> list[tuple[str, FieldInfo, Variable]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from interpreter.environment import misspelt
 from interpreter.errors import SettingProblem, SettingsError
 from interpreter.settings import Settings
 
@@ -269,6 +270,18 @@ def test_all_that_files_of_settings_may_look_like_is_read(tmp_path: Path) -> Non
         b"\xef\xbb\xbfexport MAX_FILES_PER_USER = '7' # of 20\r\nWARM_KERNELS\r\n\r\nMAX_KERNELS=4"
     )
     assert Settings.load() == Settings(max_files_per_user=7, max_kernels=4)
+
+
+def test_names_that_look_like_settings_are_found(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "PACKAGE_DENIED=torch\nmax_kernels=3\nMONGODB_URL=x\nWARM_KERNELS=1\nCOMPOSE_FILE=a\n"
+    )
+    assert misspelt(Settings) == {
+        "PACKAGE_DENIED": "PACKAGES_DENIED",
+        "max_kernels": "MAX_KERNELS",
+        "MONGODB_URL": "MONGODB_URI",
+    }
+    assert misspelt(Settings, env_file=tmp_path / "none") == {}
 
 
 def test_directory_in_place_of_the_file_is_a_mistake(tmp_path: Path) -> None:
