@@ -11,6 +11,7 @@ from typing import Any, Final
 #: How deep is looked; Discord's own objects are far shallower.
 _DEPTH: Final = 12
 _THREADS: Final = frozenset({10, 11, 12})
+_VOICES: Final = frozenset({2, 13})
 _LOCALE: Final = "en-US"
 
 
@@ -50,6 +51,14 @@ def fill(value: Any, depth: int = _DEPTH) -> None:
     if value.get("type") in _THREADS and ("name" in value or "thread_metadata" in value):
         _default(value, {"parent_id": None})
         _drop(value, "thread_metadata")
+    # Options of commands, and what these are about, may have the same type.
+    if (
+        value.get("type") in _VOICES
+        and "id" in value
+        and "name" in value
+        and "target_id" not in value
+    ):
+        _default(value, {"bitrate": 64_000, "user_limit": 0})
     if "joined_at" in value and "user" in value:
         _default(value, {"roles": []})
     for key, filling in _BY_KEY.items():

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,7 +14,7 @@ import aiohttp
 from bot.discord.addresses import file_address, is_of_server
 from bot.messages import plain_sentence
 from bot.sizes import size_text
-from interpreter import FileStore, FileTooLarge, InterpreterError, StoredFile
+from interpreter import FileStore, FileTooLarge, InterpreterError, StoredFile, StoredFileNotFound
 from interpreter.logs import get_logger
 
 log = get_logger(__name__)
@@ -188,10 +188,11 @@ async def upload_all(
     async def one(attachment: Incoming) -> StoredFile | str:
         name = plain_sentence(attachment.filename[:_MOST_NAMED_CHARS])
         known = before.get(downloaded.file_id(user_id, attachment) or "")
-        if known is not None:
-            return known
         async with places:
             try:
+                if known is not None:
+                    with suppress(StoredFileNotFound):  # it has just expired
+                        return await files.touch(user_id=user_id, file_id=known.file_id)
                 file = await upload_discord_attachment(
                     files,
                     user_id=user_id,

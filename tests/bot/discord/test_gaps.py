@@ -26,7 +26,11 @@ _GUILD = {
     "owner_id": _USER["id"],
     "roles": [_ROLE],
     "members": [_MEMBER],
-    "channels": [_CHANNEL],
+    "channels": [
+        _CHANNEL,
+        {"id": "464444444444444444", "type": 2, "name": "voice", "bitrate": 8000, "user_limit": 0},
+        {"id": "474444444444444444", "type": 13, "name": "stage", "bitrate": 8000, "user_limit": 9},
+    ],
     "threads": [{"id": "454444444444444444", "type": 11, "name": "t", "parent_id": _CHANNEL_ID}],
     "preferred_locale": "en-US",
     "premium_tier": 0,

@@ -18,7 +18,7 @@ from bot.discord.uploads import (
     upload_all,
     upload_discord_attachment,
 )
-from interpreter import FileStore, FileTooLarge, Settings
+from interpreter import FileStore, FileTooLarge, Settings, StoredFile
 from tests.discord_double import Channel, DiscordDouble, Upload
 
 ANNA = "1067162944699961234"
@@ -168,7 +168,7 @@ async def test_attachment_that_comes_again_is_the_file_it_became(
     downloaded = Downloaded()
     attachment = channel.attach(Upload("a.csv", b"x"))
 
-    async def upload_for(user_id: str) -> str:
+    async def upload_for(user_id: str) -> StoredFile:
         url = attachment.url(discord.cdn_url, discord.clock.now())  # signed anew each time
         uploaded = await upload_all(
             files,
@@ -180,17 +180,20 @@ async def test_attachment_that_comes_again_is_the_file_it_became(
             downloaded=downloaded,
         )
         assert uploaded.problems == ()
-        return uploaded.files[0].file_id
+        return uploaded.files[0]
 
     first = await upload_for(ANNA)
     discord.clock.advance(5)
-    assert await upload_for(ANNA) == first and attachment.downloads == 1
-    assert await upload_for("1067162944699969999") != first, "somebody else's is their own"
-    await files.delete(user_id=ANNA, file_id=first)
+    again = await upload_for(ANNA)
+    assert again.file_id == first.file_id and attachment.downloads == 1
+    assert again.uploaded_at > first.uploaded_at, "it is kept as long as if it were new"
+    other = await upload_for("1067162944699969999")
+    assert other.file_id != first.file_id, "somebody else's is their own"
+    await files.delete(user_id=ANNA, file_id=first.file_id)
     second = await upload_for(ANNA)
-    assert second != first, "it was deleted"
+    assert second.file_id != first.file_id, "it was deleted"
     downloaded.forget(ANNA)
-    assert await upload_for(ANNA) != second
+    assert (await upload_for(ANNA)).file_id != second.file_id
 
 
 async def test_older_files_that_had_to_go_are_named(upload: Any) -> None:
