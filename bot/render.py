@@ -74,7 +74,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class DocumentPart:
-    """Something shown that needs a program of its own: a web page, a PDF, a chart's source.
+    """Something shown that needs a program of its own: a web page, a PDF, a chart's source, sound.
 
     Attributes:
         content: Its bytes.
@@ -112,6 +112,33 @@ _BARE_REPR = re.compile(r"<[^<>\n]*>")
 
 #: HTML whose point is lost as text.
 _LIVE_HTML = re.compile(r"<(?:script|iframe|svg|canvas|audio|video|img)\b", re.IGNORECASE)
+
+#: Sound and video in a page that shows nothing else, as IPython and matplotlib make it.
+_PLAYED = re.compile(
+    r"""src\s*=\s*["']data:((?:audio|video)/[\w.+-]{1,40})(?:;[\w=., -]{1,80})?;base64,"""
+    r"""([\w+/=\s]+)["']"""
+)
+_LIVE_TAG = re.compile(r"<(script|iframe|svg|canvas|audio|video|img)\b", re.IGNORECASE)
+#: What to call such a file.
+_PLAYED_SUFFIXES: Mapping[str, str] = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+    "audio/x-flac": "flac",
+    "audio/mp4": "m4a",
+    "audio/x-m4a": "m4a",
+    "audio/aac": "aac",
+    "audio/webm": "webm",
+    "video/mp4": "mp4",
+    "video/x-m4v": "m4v",
+    "video/webm": "webm",
+    "video/ogg": "ogv",
+    "video/quicktime": "mov",
+}
 
 #: Charts sent as their own source, by what to call the file.
 _CHARTS = (
@@ -199,14 +226,15 @@ class _Bundle:
     ) -> Iterator[TextPart | ImagePart | DocumentPart]:
         image = self._image(file)
         chart = self._chart()
-        page = self._page()
-        document = replace(page, chart=chart) if page else chart or self._pdf()
+        played = self._played()
+        page = None if played else self._page()
+        document = replace(page, chart=chart) if page else played or chart or self._pdf()
         if image:
             yield image
         if document:
             yield document
-        # A chart's text is its source once more, a picture's only says that it is one.
-        text = "" if image or chart else self._text()
+        # A chart's text is its source once more, a picture's or a sound's says that it is one.
+        text = "" if image or chart or played else self._text()
         if text and not (document and text == self._named()):
             yield TextPart(text, kind, count, self._rich())
 
@@ -227,6 +255,20 @@ class _Bundle:
         if not html or not _LIVE_HTML.search(html):
             return None
         return DocumentPart(html.encode(errors="replace"), "text/html", f"{self.stem}.html")
+
+    def _played(self) -> DocumentPart | None:
+        """Sound or video that a page is there for, as a file that plays by itself."""
+        html = _joined(self.data.get("text/html")) or ""
+        tags = [tag.lower() for tag in _LIVE_TAG.findall(html)]
+        found = _PLAYED.search(html) if tags in (["audio"], ["video"]) else None
+        if found is None:
+            return None
+        mime, content = found[1].lower(), _decoded(found[2])
+        suffix = _PLAYED_SUFFIXES.get(mime)
+        if suffix is None or not content:
+            return None
+        stem = self.stem.replace("figure", mime.partition("/")[0])
+        return DocumentPart(content, mime, f"{stem}.{suffix}")
 
     def _chart(self) -> DocumentPart | None:
         for mime, value in self.data.items():

@@ -53,7 +53,9 @@ def _saved_line(part: SavablePart, directory: OutputDirectory) -> ClosingLine:
 def _saved_text(saved: SavedPart) -> str:
     kind = {FilePart: "file", DocumentPart: "page"}.get(type(saved.part), "picture")
     if isinstance(saved.part, DocumentPart) and saved.part.mime != "text/html":
-        kind = "document"
+        kind = {"audio": "sound", "video": "video"}.get(
+            saved.part.mime.partition("/")[0], "document"
+        )
     facts = size_text(saved.size_bytes)
     if saved.file:
         facts += f", id {saved.file.file_id}"

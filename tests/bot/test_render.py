@@ -114,6 +114,65 @@ def test_what_needs_its_own_program_is_a_document(
     assert [t for t in texts(data) if t not in data.values() and not t.startswith("[")] == text
 
 
+_SOUND = base64.b64encode(b"RIFF....WAVE").decode()
+
+
+@pytest.mark.parametrize(
+    ("html", "filename"),
+    [
+        # As IPython's Audio, its Video, and matplotlib's animations write it.
+        (
+            '<audio  controls="controls" >\n'
+            f'<source src="data:audio/wav;base64,{_SOUND}" type="audio/wav" />\n'
+            "Your browser does not support the audio element.\n</audio>",
+            "cell-2-audio-1.wav",
+        ),
+        (
+            f'<video controls  >\n <source src="data:video/mp4;base64,{_SOUND}" type="video/mp4">\n'
+            " Your browser does not support the video tag.\n </video>",
+            "cell-2-video-1.mp4",
+        ),
+        (
+            '<video width="640" height="480" controls autoplay loop>\n'
+            '  <source type="video/mp4" '
+            f'src="data:video/mp4;base64,{_SOUND[:8]}\n{_SOUND[8:]}\n">\n'
+            "</video>",
+            "cell-2-video-1.mp4",
+        ),
+        (f"<audio src='data:audio/ogg; codecs=opus;base64,{_SOUND}'>", "cell-2-audio-1.ogg"),
+        (
+            f'<audio><source src="data:audio/mpeg;base64,{_SOUND}">{"no audio" * 50_000}</audio>',
+            "cell-2-audio-1.mp3",
+        ),
+    ],
+)
+def test_sound_and_video_come_as_files_that_play(html: str, filename: str) -> None:
+    data = {"text/html": html, "text/plain": "<IPython.lib.display.Audio object>"}
+    (played,) = output_parts(shown(data), stem="cell-2-figure-1")
+    assert isinstance(played, DocumentPart)
+    assert (played.filename, played.content) == (filename, b"RIFF....WAVE")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        f'<audio src="data:audio/../../x;base64,{_SOUND}">',
+        f'<audio src="data:audio/unheard-of;base64,{_SOUND}">',
+        '<audio src="data:audio/wav;base64,====">',
+        '<audio src="data:audio/wav;base64,">',
+        '<video src="x.mp4">',
+        f'<audio src="data:audio/wav;base64,{_SOUND}"><img src="x.png">',
+        f'<audio src="data:audio/wav;base64,{_SOUND}"></audio><audio src="y.wav">',
+        f'<script src="data:audio/wav;base64,{_SOUND}">',
+    ],
+)
+def test_page_with_more_than_one_sound_stays_a_page(html: str) -> None:
+    data = {"text/html": html, "text/plain": "<X object>"}
+    (page,) = output_parts(shown(data), stem="cell-2-figure-1")
+    assert isinstance(page, DocumentPart)
+    assert (page.filename, page.mime) == ("cell-2-figure-1.html", "text/html")
+
+
 def test_a_picture_shown_and_saved_comes_once_under_the_file_s_name() -> None:
     plot = stored_file("id1", "plot.png")
     other = stored_file("id2", "table.csv")
