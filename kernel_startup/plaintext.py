@@ -135,8 +135,8 @@ def looks_like_markup(text: str) -> bool:
 
 # Possessive throughout: hostile text must not make it try again and again.
 _XML_SKIPPED = re.compile(
-    r"(?:\s++|<\?(?:[^?]|\?(?!>))*+\?>|<!--(?:[^-]|-(?!->))*+-->"
-    r"|<!DOCTYPE[^\[>]*+(?:\[[^\]]*+\]\s*+)?>)*+",
+    r"(?>(?:\s++|(?><\?[\s\S]*?\?>)|(?><!--[\s\S]*?-->)"
+    r"|<!DOCTYPE[^\[>]*+(?:\[[^\]]*+\]\s*+)?>)*)",
     re.IGNORECASE,
 )
 _XML_ROOT = re.compile(r"<(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)(?=[\s/>])([^<>]*)")

@@ -43,7 +43,7 @@ def with_lines(trace: TracebackType | None) -> TracebackType | None:
     while entry is not None:
         entries.append(entry)
         entry = entry.tb_next
-    if all(isinstance(entry.tb_lineno, int) for entry in entries):
+    if all(_own_line(entry) for entry in entries):
         return trace
     made = None
     for entry in reversed(entries):
@@ -51,9 +51,15 @@ def with_lines(trace: TracebackType | None) -> TracebackType | None:
     return made
 
 
+def _own_line(entry: TracebackType) -> int | None:
+    """The line of an entry; None if it has none, for which Python up to 3.11.2 says -1."""
+    line: int | None = entry.tb_lineno
+    return line if line is not None and line > 0 else None
+
+
 def _line(entry: TracebackType) -> int:
     """The line of an entry; if it has none, that of the instructions before."""
-    line: int | None = entry.tb_lineno
+    line = _own_line(entry)
     code = entry.tb_frame.f_code
     for start, _, of in code.co_lines() if line is None else ():
         if start > entry.tb_lasti:

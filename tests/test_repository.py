@@ -226,6 +226,25 @@ def test_the_libraries_declared_are_those_the_service_uses() -> None:
     assert used - optional == {*named(PROJECT["dependencies"])}
 
 
+#: Python 3.11.0 to 3.11.2, which is Debian's, goes one step too far where such a group ends with an
+#: attempt that fails half-way. ``(?>(?:ab)*)`` is the same.
+_POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
+
+
+@pytest.mark.parametrize("package", ["bot", "interpreter", "kernel_startup"])
+def test_no_pattern_has_a_group_that_is_possessive(package: str) -> None:
+    found = [
+        (name, node.value)
+        for name, path in modules(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+        if _POSSESSIVE_GROUP.search(
+            node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+        )
+    ]
+    assert found == []
+
+
 def test_public_names_are_pinned() -> None:
     assert tuple(interpreter.__all__) == PUBLIC_NAMES
     for name in PUBLIC_NAMES:

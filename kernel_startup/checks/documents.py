@@ -253,7 +253,7 @@ def is_offline_store(source: Source) -> bool:
 # -- e-mail --------------------------------------------------------------------------------------
 
 _HEADER_LINE = re.compile(
-    rb"([!-9;-~]{1,76}):[ \t]?[^\r\n]{0,2000}\r?\n(?:[ \t][^\r\n]{0,2000}\r?\n)*+"
+    rb"([!-9;-~]{1,76}):[ \t]?[^\r\n]{0,2000}\r?\n(?>(?:[ \t][^\r\n]{0,2000}\r?\n)*)"
 )
 _MAIL_FIELDS = frozenset(
     b"from to subject date message-id received return-path mime-version reply-to cc delivered-to "

@@ -34,7 +34,8 @@ def _is_letters(sequence: bytes) -> bool:
 
 # Quoted labels and comments, lengths, labels: what trees are written with.
 _NEWICK = re.compile(
-    r"(?:'[^'\n]{0,500}'|\[[^\[\]]{0,5000}\]|[\w.+\-/|:@#~%*=?!&$\"^{}<>\\]++|[ \t\r\n]++|[(),])*+;"
+    r"(?>(?:'[^'\n]{0,500}'|\[[^\[\]]{0,5000}\]|[\w.+\-/|:@#~%*=?!&$\"^{}<>\\]++|[ \t\r\n]++"
+    r"|[(),])*);"
 )
 
 

@@ -23,7 +23,7 @@ def is_dib(source: Source) -> bool:
 
 
 def _netpbm(digits: bytes) -> Callable[[Source], bool]:
-    pattern = re.compile(rb"P[" + digits + rb"]\s(?:\s|#[^\n]{0,1000}\n)*+\d{1,9}\s")
+    pattern = re.compile(rb"P[" + digits + rb"]\s(?>(?:\s++|#[^\n]{0,1000}\n)*)\d{1,9}\s")
 
     def check(source: Source) -> bool:
         return pattern.match(source.head) is not None
@@ -95,7 +95,8 @@ def is_im(source: Source) -> bool:
 def is_imt(source: Source) -> bool:
     """IM Tools: lines of remarks, of a width and of a height, and pixels after a form feed."""
     lines = (
-        rb"(?:\*[^\n\f]{0,80}\n){0,9}+width \d{1,5}\n(?:\*[^\n\f]{0,80}\n){0,9}+height \d{1,5}\n"
+        rb"(?>(?:\*[^\n\f]{0,80}\n){0,9})width \d{1,5}\n"
+        rb"(?>(?:\*[^\n\f]{0,80}\n){0,9})height \d{1,5}\n"
     )
     return re.match(lines, source.head) is not None
 

@@ -489,8 +489,8 @@ def guess_type(text: str) -> str | None:
 _WIDE = re.compile(r"[ \t]{40,}")
 _EMPTY_LINES = re.compile(r"\n\s*\n")
 _COMMENTS = re.compile(
-    r"(?:\s++|(?://|#(?!lang|include|import|!|\+)|--(?!-)|%(?!YAML|%)|;;)[^\n]*+\n"
-    r"|/\*(?:[^*]|\*(?!/))*+\*/)*+"
+    r"(?>(?:\s++|(?://|#(?!lang|include|import|!|\+)|--(?!-)|%(?!YAML|%)|;;)[^\n]*+\n"
+    r"|(?>/\*[\s\S]*?\*/))*)"
 )
 
 

@@ -27,9 +27,11 @@ def load_dxf(source: Source) -> Any:
     return drawing
 
 
-_STEP_HEADER = re.compile(r"FILE_(DESCRIPTION|NAME|SCHEMA)\s*+\(((?:[^';]|'(?:[^']|'')*+')*+);")
+_STEP_HEADER = re.compile(
+    r"FILE_(DESCRIPTION|NAME|SCHEMA)\s*+\(((?>(?:[^';]++|'(?>(?:[^']++|'')*)')*));"
+)
 _MAX_STEP_HEADER = 20_000
-_STEP_TEXT = re.compile(r"'((?:[^']|'')*+)'")
+_STEP_TEXT = re.compile(r"'((?>(?:[^']++|'')*))'")
 _STEP_NAMES = ("file name", "written", "author", "organisation", "preprocessor", "system")
 
 

@@ -289,7 +289,8 @@ def load_html_tables(source: Source, *, encoding: str | None = None) -> Any:
 # -- ARFF, Matrix Market, LIBSVM ------------------------------------------------------------------
 
 _ARFF_ATTRIBUTE = re.compile(
-    r"@attribute\s+(?:'((?:[^'\\]|\\.)*+)'|\"((?:[^\"\\]|\\.)*+)\"|(\S+))\s+(.*)", re.IGNORECASE
+    r"@attribute\s+(?:'((?>(?:[^'\\]++|\\.)*))'|\"((?>(?:[^\"\\]++|\\.)*))\"|(\S+))\s+(.*)",
+    re.IGNORECASE,
 )
 
 
@@ -346,7 +347,7 @@ def _arff_row(line: str, width: int) -> list[str | None]:
 
 
 _ARFF_CELL = re.compile(
-    r"\s*+(?:'((?:[^'\\]|\\.)*+)'|\"((?:[^\"\\]|\\.)*+)\"|([^,\t]*+))\s*+(?:[,\t]|\Z)"
+    r"\s*+(?:'((?>(?:[^'\\]++|\\.)*))'|\"((?>(?:[^\"\\]++|\\.)*))\"|([^,\t]*+))\s*+(?:[,\t]|\Z)"
 )
 
 

@@ -464,7 +464,7 @@ _ENCODINGS = frozenset(("QUOTED-PRINTABLE", "BASE64", "8BIT", "7BIT"))
 
 def _split_value(line: str) -> tuple[str, str, str]:
     """Split at the first colon that isn't within quotes."""
-    match = re.match(r'(?:[^":]|"[^"]*+")*+:', line)
+    match = re.match(r'(?>(?:[^":]++|"[^"]*+")*):', line)
     if match is None:
         return line.partition(":")
     return line[: match.end() - 1], ":", line[match.end() :]

@@ -248,8 +248,8 @@ def load_json5(source: Source, *, encoding: str | None = None, **reader: Any) ->
 #: json5 takes seconds for a megabyte.
 _MAX_JSON5 = 4 << 20
 _JSON_PIECE = re.compile(
-    r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/|,(?=\s*+(?:(?://[^\n]*+|'
-    r"/\*(?:[^*]|\*(?!/))*+\*/)\s*+)*+[\]}])"
+    r'"(?>(?:[^"\\\n]++|\\.)*)"|//[^\n]*+|(?>/\*[\s\S]*?\*/)|,(?=\s*+(?>(?:(?://[^\n]*+|'
+    r"(?>/\*[\s\S]*?\*/))\s*+)*)[\]}])"
 )
 
 
@@ -437,7 +437,7 @@ def load_env(source: Source, *, encoding: str | None = None) -> dict[str, str]:
 
 _VARIABLE = re.compile(
     r"^[ \t]*(?:export[ \t]+)?([\w.-]+)[ \t]*=[ \t]*"
-    r"(?:'([^']*+)'|\"((?:[^\"\\]|\\[\s\S])*+)\"|([^\n]*+))",
+    r"(?:'([^']*+)'|\"((?>(?:[^\"\\]++|\\[\s\S])*))\"|([^\n]*+))",
     re.MULTILINE,
 )
 
@@ -451,7 +451,7 @@ def load_properties(source: Source, *, encoding: str | None = None) -> dict[str,
     text = load_text(source, encoding=encoding).lstrip("\ufeff")
     found = {}
     for line in _logical_lines(text):
-        parts = re.match(r"((?:[^\s=:\\]|\\.)*+)\s*+[=:]?\s*+(.*)\Z", line, re.DOTALL)
+        parts = re.match(r"((?>(?:[^\s=:\\]++|\\.)*))\s*+[=:]?\s*+(.*)\Z", line, re.DOTALL)
         if parts is not None:
             found[_java(parts.group(1))] = _java(parts.group(2))
     return found
@@ -493,7 +493,7 @@ def load_reg(source: Source, *, encoding: str | None = None) -> dict[str, dict[s
     for line in text.split("\n"):
         if (key := re.fullmatch(r"\[(.+)\]\s*", line)) is not None:
             values = keys.setdefault(key.group(1), {})
-        elif (pair := re.match(r"(?:\"((?:[^\"\\]|\\.)*+)\"|@)\s*=\s*(.*)", line)) is not None:
+        elif (pair := re.match(r"(?:\"((?>(?:[^\"\\]++|\\.)*))\"|@)\s*=\s*(.*)", line)) is not None:
             name = re.sub(r"\\(.)", r"\1", pair.group(1) or "")
             values[name] = _registry_value(pair.group(2).strip())
     return keys
@@ -522,8 +522,8 @@ def load_strings(source: Source, *, encoding: str | None = None) -> dict[str, st
     """Parse Apple's localised strings to a dict."""
     if source.head.startswith(b"bplist"):
         return load_plist(source)
-    text = re.sub(r"/\*(?:[^*]|\*(?!/))*+\*/", " ", load_text(source, encoding=encoding))
-    quoted = r"\"((?:[^\"\\]|\\[\s\S])*+)\""
+    text = re.sub(r"(?>/\*[\s\S]*?\*/)", " ", load_text(source, encoding=encoding))
+    quoted = r"\"((?>(?:[^\"\\]++|\\[\s\S])*))\""
     return {
         _java(key or bare): _java(value)
         for key, bare, value in re.findall(rf"(?:{quoted}|([\w.]+))\s*=\s*{quoted}\s*;", text)

@@ -108,7 +108,7 @@ def _named(
 
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_COMMENTS = r"(?:#[^\n]*\n|[ \t\r]*\n)*+"
+_COMMENTS = r"(?>(?:#[^\n]*\n|[ \t\r]*\n)*)"
 _FLOAT = r"[-+]?\d{1,12}\.\d{1,12}(?:[eEdD][-+]?\d{1,3})?"
 
 _SEQUENCES = (
@@ -138,7 +138,7 @@ _SEQUENCES = (
         ),
         _RECORDS,
         "biology:load_fasta",
-        r"(?:;[^\n]*\n)*+>(?![\s>])[^\n]*\n\s*+(?=-*+[A-Za-z*])(?:[A-Z*\-][A-Z*.\-]*+"
+        r"(?>(?:;[^\n]*\n)*)>(?![\s>])[^\n]*\n\s*+(?=-*+[A-Za-z*])(?:[A-Z*\-][A-Z*.\-]*+"
         r"|[ACGTUNacgtun\-]{4,}+|[A-Za-z*.\-]{10,}+)[ \t\r]*+(?:\n|\Z)",
         mime_type="text/x-fasta",
     ),
@@ -371,7 +371,7 @@ _ALIGNMENTS = (
         ("maf",),
         _TABLE,
         "assays:load_mutations",
-        r"(?:#[^\n]*\n)*+Hugo_Symbol\t",
+        r"(?>(?:#[^\n]*\n)*)Hugo_Symbol\t",
         mime_type="text/tab-separated-values",
     ),
     _text(
@@ -546,8 +546,8 @@ _GENOMES = (
         ("bedgraph", "bdg", "bg"),
         _TABLE,
         "genomics:load_bedgraph",
-        r"(?:(?:browser|#)[^\n]*\n)*+track[^\n]*type=[\"']?bedGraph",
-        r"(?:#[^\n]*\n)*+chr\w+\t\d+\t\d+\t-?\d+(?:\.\d+)?(?:e[-+]?\d+)?[ \t\r]*$",
+        r"(?>(?:(?:browser|#)[^\n]*\n)*)track[^\n]*type=[\"']?bedGraph",
+        r"(?>(?:#[^\n]*\n)*)chr\w+\t\d+\t\d+\t-?\d+(?:\.\d+)?(?:e[-+]?\d+)?[ \t\r]*$",
     ),
     _text(
         "bed",
@@ -555,7 +555,7 @@ _GENOMES = (
         ("bed", "bed3", "bed6", "bed12", "bed9", "bed4"),
         _TABLE,
         "genomics:load_bed",
-        r"(?:(?:#|track|browser)[^\n]*\n)*+(?:chr|Chr|scaffold|contig|NC_)[\w.\-]*"
+        r"(?>(?:(?:#|track|browser)[^\n]*\n)*)(?:chr|Chr|scaffold|contig|NC_)[\w.\-]*"
         r"[\t ]+\d+[\t ]+\d+(?:[\t ]|\s*$)",
         mime_type="text/x-bed",
     ),
@@ -577,7 +577,8 @@ _GENOMES = (
         ("gtf", "gff2"),
         _TABLE,
         "genomics:load_gtf",
-        r"(?:#[^\n]*\n)*+[^\t\n]+\t[^\t\n]*\t[^\t\n]+\t\d+\t\d+\t[^\t\n]*\t[+\-.?]\t[.\d]\t\w+ \"",
+        r"(?>(?:#[^\n]*\n)*)"
+        r"[^\t\n]+\t[^\t\n]*\t[^\t\n]+\t\d+\t\d+\t[^\t\n]*\t[+\-.?]\t[.\d]\t\w+ \"",
         mime_type="text/x-gtf",
     ),
     _text(
@@ -587,7 +588,7 @@ _GENOMES = (
         _TABLE,
         "genomics:load_gff",
         r"##gff-version",
-        r"(?:#[^\n]*\n)*+[^\t\n]+\t[^\t\n]*\t[^\t\n]+\t\d+\t\d+\t[^\t\n]*\t[+\-.?]\t[.\d]\t",
+        r"(?>(?:#[^\n]*\n)*)[^\t\n]+\t[^\t\n]*\t[^\t\n]+\t\d+\t\d+\t[^\t\n]*\t[+\-.?]\t[.\d]\t",
         mime_type="text/x-gff3",
     ),
     _text(
@@ -613,9 +614,9 @@ _GENOMES = (
         ("gfa", "gfa1", "gfa2"),
         _TABLE,
         "genomics:load_gfa",
-        r"(?:#[^\n]*\n)*+H\tVN:Z:",
-        r"(?:#[^\n]*\n)*+S\t[^\t\n]+\t(?:\d+\t)?(?:\*|[ACGTUNacgtun]+)(?:\t|\s*$)",
-        r"(?:#[^\n]*\n)*+L\t[^\t\n]+\t[+\-]\t[^\t\n]+\t[+\-]\t",
+        r"(?>(?:#[^\n]*\n)*)H\tVN:Z:",
+        r"(?>(?:#[^\n]*\n)*)S\t[^\t\n]+\t(?:\d+\t)?(?:\*|[ACGTUNacgtun]+)(?:\t|\s*$)",
+        r"(?>(?:#[^\n]*\n)*)L\t[^\t\n]+\t[+\-]\t[^\t\n]+\t[+\-]\t",
     ),
     _text(
         "wig",
@@ -623,7 +624,7 @@ _GENOMES = (
         ("wig", "wiggle"),
         _TABLE,
         "genomics:load_wig",
-        r"(?:(?:browser|track|#)[^\n]*\n)*+(?:fixedStep|variableStep)[ \t]",
+        r"(?>(?:(?:browser|track|#)[^\n]*\n)*)(?:fixedStep|variableStep)[ \t]",
     ),
     _text(
         "chain",
@@ -631,7 +632,7 @@ _GENOMES = (
         ("chain", "over.chain"),
         "pandas.DataFrame of chains",
         "genomics:load_chain",
-        r"(?:#[^\n]*\n)*+chain \d+ \S+ \d+ [+\-] \d+",
+        r"(?>(?:#[^\n]*\n)*)chain \d+ \S+ \d+ [+\-] \d+",
     ),
     _binary(
         "bigwig",
@@ -826,7 +827,7 @@ _ASSAYS = (
         ("mztab",),
         "dict of section -> pandas.DataFrame",
         "spectra:load_mztab",
-        r"(?:COM\t[^\n]*\n|\s*\n)*+MTD\tmzTab-",
+        r"(?>(?:COM\t[^\n]*\n|\s*\n)*)MTD\tmzTab-",
     ),
     _xml(
         "mzml",
@@ -868,7 +869,7 @@ _ASSAYS = (
         ("mgf",),
         "pandas.DataFrame, a row a spectrum",
         "spectra:load_mgf",
-        _COMMENTS + r"(?:[A-Z][A-Z_\d]*=[^\n]*\n|[ \t\r]*\n)*+BEGIN IONS",
+        _COMMENTS + r"(?>(?:[A-Z][A-Z_\d]*=[^\n]*\n|[ \t\r]*\n)*)BEGIN IONS",
     ),
     _text(
         "ms2",
@@ -957,7 +958,7 @@ _STRUCTURES = (
         ("pdbqt",),
         "pandas.DataFrame of atoms",
         "chemistry:load_pdb_atoms",
-        r"(?:REMARK[^\n]*\n)*+(?:ROOT|MODEL[^\n]*\n(?:REMARK[^\n]*\n)*+ROOT)\s",
+        r"(?>(?:REMARK[^\n]*\n)*)(?:ROOT|MODEL[^\n]*\n(?>(?:REMARK[^\n]*\n)*)ROOT)\s",
         mime_type="chemical/x-pdb",
     ),
     _text(
@@ -989,7 +990,7 @@ _STRUCTURES = (
         ("star", "str", "nef"),
         "dict of table -> pandas.DataFrame",
         "chemistry:load_star",
-        _COMMENTS + r"data_\S*\s+(?:#[^\n]*\n\s*)*+loop_\s+_rln",
+        _COMMENTS + r"data_\S*\s+(?>(?:#[^\n]*\n\s*)*)loop_\s+_rln",
         requires=("gemmi",),
     ),
     _text(
@@ -998,7 +999,7 @@ _STRUCTURES = (
         ("cif", "mcif", "fcf", "pcf"),
         "gemmi.SmallStructure, or gemmi.cif.Document without one",
         "chemistry:load_cif",
-        _COMMENTS + r"data_\S*\s+(?:#[^\n]*\n\s*)*+(?:loop_|_[A-Za-z]|save_)",
+        _COMMENTS + r"data_\S*\s+(?>(?:#[^\n]*\n\s*)*)(?:loop_|_[A-Za-z]|save_)",
         mime_type="chemical/x-cif",
         requires=("gemmi",),
     ),
@@ -1171,7 +1172,7 @@ _STRUCTURES = (
         "pandas.DataFrame of atoms, the cell in attrs",
         "chemistry:load_poscar",
         r"(?:[^\n]*\n)?[ \t]*-?\d+(?:\.\d+)?[ \t\r]*\n(?:[ \t]*(?:-?\d+\.\d+[ \t]*){3}\r?\n){3}"
-        r"[ \t]*[A-Z][a-z]?(?:[ \t]+[A-Z][a-z]?)*+[ \t\r]*\n(?:[ \t]*\d+)+[ \t\r]*\n",
+        r"[ \t]*[A-Z][a-z]?(?>(?:[ \t]+[A-Z][a-z]?)*)[ \t\r]*\n(?:[ \t]*\d+)+[ \t\r]*\n",
     ),
     _text(
         "xsf",
@@ -1216,7 +1217,7 @@ _STRUCTURES = (
         ("xvg",),
         _TABLE,
         "chemistry:load_xvg",
-        r"(?:#[^\n]*\n)*+@ +(?:title|xaxis|yaxis) ",
+        r"(?>(?:#[^\n]*\n)*)@ +(?:title|xaxis|yaxis) ",
     ),
 )
 

@@ -177,7 +177,7 @@ TYPES: tuple[FileType, ...] = (
         "mail:load_ldif",
         "pandas.DataFrame of entries",
         patterns=(
-            r"(?:version: ?1\s{1,10})?(?:#[^\n]{0,500}+\n\s{0,5}+){0,50}+dn::? ?[^\n]{1,500}=",
+            r"(?:version: ?1\s{1,10})?(?>(?:#[^\n]{0,500}+\n\s{0,5}+){0,50})dn::? ?[^\n]{1,500}=",
         ),
     ),
 )

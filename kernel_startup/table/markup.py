@@ -58,7 +58,7 @@ def _text(
 
 _RDFLIB = ("rdflib>=7.1",)
 _NETWORKX = ("networkx>=3.4",)
-_PREFIXES = r"(?:#[^\n]*+\n|\s)*+"
+_PREFIXES = r"(?>(?:#[^\n]*+\n|\s)*)"
 
 TYPES: tuple[FileType, ...] = (
     _text(
@@ -69,9 +69,9 @@ TYPES: tuple[FileType, ...] = (
         "bs4.BeautifulSoup with .tables, a list of pandas.DataFrame",
         "load_html",
         (
-            r"(?i)(?:\s|<\?xml[^>]{0,200}+>|<!--(?:[^-]|-(?!->)){0,20000}+-->){0,20}+"
+            r"(?i)(?>(?:\s++|<\?xml[^>]{0,200}+>|<!--(?>(?:[^-]|-(?!->)){0,20000})-->){0,20})"
             r"<(?:!doctype\s+html|html|head|body)\b",
-            r"(?i)(?:\s|<!--(?:[^-]|-(?!->)){0,20000}+-->){0,20}+"
+            r"(?i)(?>(?:\s++|<!--(?>(?:[^-]|-(?!->)){0,20000})-->){0,20})"
             r"<(?:div|script|style|h[1-6]|br|hr|meta|center|font|img|ul|ol|iframe|span)\b[^>]*+>",
             r"(?i)<table(?:\s+(?:border|class|width|style|cellpadding|cellspacing|id)\b"
             r"|\s*>\s*<(?:tr|thead|tbody|caption|colgroup)\b)",
@@ -453,7 +453,7 @@ TYPES: tuple[FileType, ...] = (
         "load_rdf",
         (
             _PREFIXES + r"(?:<[^<>\s]++>|_:\w++)[ \t]++<[^<>\s]++>[ \t]++"
-            r"(?:<[^<>\s]++>|_:\w++|\"(?:[^\"\\\n]|\\.)*+\"(?:@[\w-]++|\^\^<[^<>\s]++>)?)"
+            r"(?:<[^<>\s]++>|_:\w++|\"(?>(?:[^\"\\\n]++|\\.)*)\"(?:@[\w-]++|\^\^<[^<>\s]++>)?)"
             r"[ \t]*+\.[ \t]*+(?:#[^\n]*+)?$",
         ),
         _RDFLIB,
@@ -467,7 +467,7 @@ TYPES: tuple[FileType, ...] = (
         "load_rdf",
         (
             _PREFIXES + r"(?:<[^<>\s]++>|_:\w++)[ \t]++<[^<>\s]++>[ \t]++"
-            r"(?:<[^<>\s]++>|_:\w++|\"(?:[^\"\\\n]|\\.)*+\"(?:@[\w-]++|\^\^<[^<>\s]++>)?)"
+            r"(?:<[^<>\s]++>|_:\w++|\"(?>(?:[^\"\\\n]++|\\.)*)\"(?:@[\w-]++|\^\^<[^<>\s]++>)?)"
             r"[ \t]++(?:<[^<>\s]++>|_:\w++)[ \t]*+\.[ \t]*+(?:#[^\n]*+)?$",
         ),
         _RDFLIB,
@@ -516,7 +516,7 @@ TYPES: tuple[FileType, ...] = (
         "text/x-gml",
         _GRAPH,
         "load_graph",
-        (r"(?:#[^\n]*+\n|Creator[^\n]*+\n|Version[^\n]*+\n|comment[^\n]*+\n|\s)*+graph\s*+\[",),
+        (r"(?>(?:#[^\n]*+\n|Creator[^\n]*+\n|Version[^\n]*+\n|comment[^\n]*+\n|\s)*)graph\s*+\[",),
         _NETWORKX,
     ),
     _text(
@@ -537,8 +537,8 @@ TYPES: tuple[FileType, ...] = (
         _GRAPH,
         "load_graph",
         (
-            r"(?:\s|//[^\n]*+\n|#[^\n]*+\n|/\*(?:[^*]|\*(?!/)){0,5000}+\*/)*+(?:strict\s++)?"
-            r"(?:di)?graph(?:\s++(?:\w++|\"(?:[^\"\\]|\\.)*+\"))?\s*+\{",
+            r"(?>(?:\s++|//[^\n]*+\n|#[^\n]*+\n|/\*(?>(?:[^*]|\*(?!/)){0,5000})\*/)*)(?:strict\s++)?"
+            r"(?:di)?graph(?:\s++(?:\w++|\"(?>(?:[^\"\\]++|\\.)*)\"))?\s*+\{",
         ),
         ("networkx>=3.4", "pydot>=4"),
     ),
@@ -552,7 +552,7 @@ TYPES: tuple[FileType, ...] = (
         "pandas.DataFrame of entries",
         "load_bibtex",
         (
-            r"(?:%[^\n]*+\n|\s)*+@(?i:article|book|booklet|inproceedings|conference|incollection|misc"
+            r"(?>(?:%[^\n]*+\n|\s)*)@(?i:article|book|booklet|inproceedings|conference|incollection|misc"
             r"|phdthesis|mastersthesis|techreport|unpublished|manual|proceedings|inbook|online|thesis"
             r"|report|string|comment|preamble|software|dataset|electronic|patent)\s*+[{(]",
         ),

@@ -82,7 +82,7 @@ _GLTF = tuple(
         r'"accessors"\s*+:\s*+\[\s*+\{\s*+"(?:buffer|byte|component|count|max|min|type)',
     )
 )
-_NUMBER = r"[-+]?+[\d.]++(?:[eE][-+]?+\d++)?+"
+_NUMBER = r"[-+]?+[\d.]++(?>(?:[eE][-+]?+\d++)?)"
 
 _TRIMESH = (
     _mesh("stl", "STL mesh", "stl stla stlb", "model/stl", check="spatial:is_stl"),
@@ -93,7 +93,7 @@ _TRIMESH = (
         "obj",
         "model/obj",
         patterns=(
-            r"(?:(?:#|(?:mtllib|usemtl|o|g|s|vn|vt)[ \t])[^\n]*+\n\s*+)*+"
+            r"(?>(?:(?:#|(?:mtllib|usemtl|o|g|s|vn|vt)[ \t])[^\n]*+\n\s*+)*)"
             rf"v[ \t]++{_NUMBER}[ \t]++{_NUMBER}[ \t]++{_NUMBER}",
         ),
         is_text=True,
@@ -102,7 +102,9 @@ _TRIMESH = (
         "off",
         "Object File Format",
         "off coff noff stoff cnoff",
-        patterns=(r"(?:#[^\n]*+\n\s*+)*+(?:ST)?C?N?4?OFF\s++(?:#[^\n]*+\n\s*+)*+\d++\s++\d++",),
+        patterns=(
+            r"(?>(?:#[^\n]*+\n\s*+)*)(?:ST)?C?N?4?OFF\s++(?>(?:#[^\n]*+\n\s*+)*)\d++\s++\d++",
+        ),
         is_text=True,
     ),
     _mesh(
@@ -312,9 +314,9 @@ _MESHIO = (
         "Abaqus input",
         "inp",
         patterns=(
-            r"(?:\*\*[^\n]*+\n\s*+)*+\*(?:heading|part|node|preprint|include|parameter)\b",
-            r"(?:\*\*[^\n]*+\n\s*+)*+\*(?:HEADING|PART|NODE|PREPRINT|INCLUDE|PARAMETER)\b",
-            r"(?:\*\*[^\n]*+\n\s*+)*+\*(?:Heading|Part|Node|Preprint|Include|Parameter)\b",
+            r"(?>(?:\*\*[^\n]*+\n\s*+)*)\*(?:heading|part|node|preprint|include|parameter)\b",
+            r"(?>(?:\*\*[^\n]*+\n\s*+)*)\*(?:HEADING|PART|NODE|PREPRINT|INCLUDE|PARAMETER)\b",
+            r"(?>(?:\*\*[^\n]*+\n\s*+)*)\*(?:Heading|Part|Node|Preprint|Include|Parameter)\b",
         ),
         is_text=True,
     ),
@@ -325,14 +327,14 @@ _MESHIO = (
         "su2",
         "SU2 mesh",
         "su2",
-        patterns=(r"(?:%[^\n]*+\n\s*+)*+(?:NZONE|NDIME)\s*+=\s*+\d",),
+        patterns=(r"(?>(?:%[^\n]*+\n\s*+)*)(?:NZONE|NDIME)\s*+=\s*+\d",),
         is_text=True,
     ),
     _grid(
         "medit",
         "Medit mesh",
         "mesh",
-        patterns=(r"(?:#[^\n]*+\n\s*+)*+MeshVersionFormatted\s++\d",),
+        patterns=(r"(?>(?:#[^\n]*+\n\s*+)*)MeshVersionFormatted\s++\d",),
         is_text=True,
     ),
     _grid(
@@ -347,7 +349,7 @@ _MESHIO = (
         "netgen",
         "Netgen mesh",
         "vol",
-        patterns=(r"(?:#[^\n]*+\n\s*+)*+mesh3d\b", r"(?:#[^\n]*+\n\s*+)*+NetgenMesh"),
+        patterns=(r"(?>(?:#[^\n]*+\n\s*+)*)mesh3d\b", r"(?>(?:#[^\n]*+\n\s*+)*)NetgenMesh"),
         is_text=True,
     ),
     _grid(
@@ -355,7 +357,7 @@ _MESHIO = (
         "Nastran bulk file",
         "bdf fem nas nastran blk",
         patterns=(
-            r"(?:\$[^\n]*+\n\s*+)*+(?:BEGIN BULK|begin bulk|SOL [ \d]|GRID[*, ]|CEND)",
+            r"(?>(?:\$[^\n]*+\n\s*+)*)(?:BEGIN BULK|begin bulk|SOL [ \d]|GRID[*, ]|CEND)",
             r"(?:[^\n]{0,80}\n){0,200}?BEGIN BULK",
         ),
         is_text=True,
@@ -403,8 +405,8 @@ _MESHIO = (
         "Tecplot data, text",
         "tec tecplot dat",
         patterns=(
-            r"(?:#[^\n]*+\n\s*+)*+(?:TITLE|title|Title)\s*+=\s*+\"[^\n]*+\n\s*+(?:VARIABLES|variables|Variables)\s*+=",
-            r"(?:#[^\n]*+\n\s*+)*+(?:VARIABLES|variables|Variables)\s*+=\s*+[\"A-Za-z]",
+            r"(?>(?:#[^\n]*+\n\s*+)*)(?:TITLE|title|Title)\s*+=\s*+\"[^\n]*+\n\s*+(?:VARIABLES|variables|Variables)\s*+=",
+            r"(?>(?:#[^\n]*+\n\s*+)*)(?:VARIABLES|variables|Variables)\s*+=\s*+[\"A-Za-z]",
         ),
         is_text=True,
     ),
@@ -412,7 +414,7 @@ _MESHIO = (
         "mdpa",
         "Kratos model part",
         "mdpa",
-        patterns=(r"(?://[^\n]*+\n\s*+)*+Begin (?:ModelPartData|Properties|Nodes)",),
+        patterns=(r"(?>(?://[^\n]*+\n\s*+)*)Begin (?:ModelPartData|Properties|Nodes)",),
         is_text=True,
     ),
     _grid("dolfin", "DOLFIN mesh", "dolfin.xml", container="xml", roots=("dolfin",), is_text=True),
@@ -486,7 +488,7 @@ _CLOUDS = (
     _cad("potree", "Potree points", "potree"),
 )
 
-_STEP = r"(?:\s*+/\*(?:[^*]|\*(?!/))*+\*/)*+\s*+ISO-10303-21\s*+;"
+_STEP = r"(?>(?:\s*+(?>/\*[\s\S]*?\*/))*)\s*+ISO-10303-21\s*+;"
 _READ_CAD = (
     FileType(
         name="dxf",
@@ -497,7 +499,7 @@ _READ_CAD = (
         object="ezdxf.document.Drawing",
         loader="cad:load_dxf",
         patterns=(
-            r"(?:999[ \t]*+\r?\n[^\n]*+\n[ \t]*+)*+0[ \t]*+\r?\n[ \t]*+SECTION[ \t]*+\r?\n"
+            r"(?>(?:999[ \t]*+\r?\n[^\n]*+\n[ \t]*+)*)0[ \t]*+\r?\n[ \t]*+SECTION[ \t]*+\r?\n"
             r"[ \t]*+2[ \t]*+\r?\n[ \t]*+"
             r"(?:HEADER|CLASSES|TABLES|BLOCKS|ENTITIES)",
         ),
@@ -784,7 +786,7 @@ _DESCRIBED = (
     _text("smd", "Studiomdl data", "smd", r"version 1\s++nodes\b"),
     _text("openscad", "OpenSCAD program", "scad"),
     _text("povray", "POV-Ray scene", "pov"),
-    _text("obj_material", "Wavefront material library", "mtl", r"(?:#[^\n]*+\n\s*+)*+newmtl\s"),
+    _text("obj_material", "Wavefront material library", "mtl", r"(?>(?:#[^\n]*+\n\s*+)*)newmtl\s"),
     _text("kicad_pcb", "KiCad board", "kicad_pcb", r"\(kicad_pcb\b"),
     _text(
         "kicad_sch", "KiCad schematic", "kicad_sch", r"\(kicad_sch\b", r"EESchema Schematic File"
@@ -803,7 +805,7 @@ _DESCRIBED = (
         "gerber",
         "Gerber layer",
         "gbr ger gtl gbl gto gbo gts gbs gko gtp gbp",
-        r"(?:G04[^*]{0,500}\*\s*+)*+%(?:FS[LT][AI]|MO(?:IN|MM)\*|TF\.|ADD)",
+        r"(?>(?:G04[^*]{0,500}\*\s*+)*)%(?:FS[LT][AI]|MO(?:IN|MM)\*|TF\.|ADD)",
         mime_type="application/vnd.gerber",
     ),
     _text("excellon", "Excellon drill file", "drl xln", r"M48[ \t]*+[\r\n]"),

@@ -140,7 +140,7 @@ TYPES: tuple[FileType, ...] = (
         "cryptography.x509.Certificate or a key; a list of several",
         family=_KEYS,
         patterns=(
-            r"(?:(?!-----BEGIN)[^\n]{0,500}\n){0,200}+-----BEGIN "
+            r"(?>(?:(?!-----BEGIN)[^\n]{0,500}\n){0,200})-----BEGIN "
             r"(?:(?:X509 |TRUSTED |NEW )?CERTIFICATE|X509 CRL|DH PARAMETERS"
             r"|(?:[A-Z0-9]{2,10} |ENCRYPTED )?(?:PRIVATE|PUBLIC) KEY|EC PARAMETERS)",
         ),

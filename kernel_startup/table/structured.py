@@ -189,8 +189,8 @@ TYPES: tuple[FileType, ...] = (
         object=_JSON,
         loader="structured:load_json5",
         patterns=(
-            r"(?:\s|//[^\n]*+\n|/\*(?:[^*]|\*(?!/)){0,5000}+\*/){1,100}+[\[{]\s*+[\"'{\w]",
-            r"\{\s*+(?://[^\n]*+\n\s*+|/\*(?:[^*]|\*(?!/)){0,5000}+\*/\s*+)++\"",
+            r"(?>(?:\s++|//[^\n]*+\n|/\*(?>(?:[^*]|\*(?!/)){0,5000})\*/){1,100})[\[{]\s*+[\"'{\w]",
+            r"\{\s*+(?>(?://[^\n]*+\n\s*+|/\*(?>(?:[^*]|\*(?!/)){0,5000})\*/\s*+)+)\"",
             r"\{\s*+[A-Za-z_$][\w$]*+\s*+:\s*+[\"'\[{\d+.-]",
         ),
         is_text=True,
@@ -355,7 +355,7 @@ TYPES: tuple[FileType, ...] = (
         "text/x-gettext-translation",
         "pandas.DataFrame of messages",
         "load_po",
-        (r"(?:#[^\n]*+\n|\s){0,300}+(?:msgctxt \"[^\n]*+\n)?msgid \"",),
+        (r"(?>(?:#[^\n]*+\n|\s){0,300})(?:msgctxt \"[^\n]*+\n)?msgid \"",),
     ),
     FileType(
         name="mo",

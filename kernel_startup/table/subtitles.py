@@ -57,8 +57,8 @@ TYPES: tuple[FileType, ...] = (
         "text/x-ass",
         "load_ass",
         (
-            r"(?:;[^\n]*+\n|\s)*+\[Script Info\][\s\S]{0,5000}?^\[V4\+ Styles\]",
-            r"(?:;[^\n]*+\n|\s)*+\[Script Info\][\s\S]{0,3000}?^ScriptType:\s*v4\.00\+",
+            r"(?>(?:;[^\n]*+\n|\s)*)\[Script Info\][\s\S]{0,5000}?^\[V4\+ Styles\]",
+            r"(?>(?:;[^\n]*+\n|\s)*)\[Script Info\][\s\S]{0,3000}?^ScriptType:\s*v4\.00\+",
         ),
     ),
     _subtitles(
@@ -67,7 +67,7 @@ TYPES: tuple[FileType, ...] = (
         ("ssa",),
         "text/x-ssa",
         "load_ass",
-        (r"(?:;[^\n]*+\n|\s)*+\[Script Info\]",),
+        (r"(?>(?:;[^\n]*+\n|\s)*)\[Script Info\]",),
     ),
     _subtitles(
         "ttml",
@@ -96,7 +96,7 @@ TYPES: tuple[FileType, ...] = (
         ("smi", "sami"),
         "application/x-sami",
         "load_sami",
-        (r"(?i)(?:\s|<!--(?:[^-]|-(?!->)){0,5000}+-->|<\?[^>]{0,200}+>)*+<sami\b",),
+        (r"(?i)(?>(?:\s++|<!--(?>(?:[^-]|-(?!->)){0,5000})-->|<\?[^>]{0,200}+>)*)<sami\b",),
     ),
     _subtitles(
         "microdvd",
@@ -136,7 +136,7 @@ TYPES: tuple[FileType, ...] = (
         ("lrc",),
         "application/x-lrc",
         "load_lrc",
-        (r"(?:\[[a-zA-Z#]{1,10}:[^\]\n]*+\]\s*+){0,20}+\[\d{1,3}:\d\d(?:[.:]\d{1,3})?\]",),
+        (r"(?>(?:\[[a-zA-Z#]{1,10}:[^\]\n]*+\]\s*+){0,20})\[\d{1,3}:\d\d(?:[.:]\d{1,3})?\]",),
         object="pandas.DataFrame of lines: start (Timedelta), text",
     ),
     _subtitles(

@@ -84,7 +84,7 @@ TYPES = (
         "arff",
         "text/x-arff",
         "columns:load_arff",
-        patterns=(r"(?:[ \t]*+(?:%[^\n]*+)?\r?\n)*+[ \t]*+@(?i:relation)[ \t]",),
+        patterns=(r"(?>(?:[ \t]*+(?:%[^\n]*+)?\r?\n)*)[ \t]*+@(?i:relation)[ \t]",),
     ),
     _table(
         "mtx",

@@ -35,7 +35,8 @@ def on_demand() -> Iterator[Callable[..., None]]:
 
     def have(*requirements: str) -> None:
         key = hashlib.sha256("\n".join(sorted(requirements)).encode()).hexdigest()[:16]
-        shared = Path(tempfile.gettempdir()) / f"cellmate-test-packages-{os.getuid()}"
+        python = sys.implementation.cache_tag
+        shared = Path(tempfile.gettempdir()) / f"cellmate-test-packages-{python}-{os.getuid()}"
         shared.mkdir(mode=0o700, exist_ok=True)
         layer = shared / key
         with (shared / f"{key}.lock").open("w") as lock:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -104,7 +105,10 @@ class Loading:
         place = self._root / f"f{self._count}" / name
         place.parent.mkdir(parents=True)
         if isinstance(content, Path):
-            os.link(content, place) if _same_device(content, place) else _copy(content, place)
+            try:
+                os.link(content, place)
+            except OSError:  # on another device, or somebody else's, which not everybody may link
+                shutil.copyfile(content, place)
         else:
             place.write_bytes(content.encode() if isinstance(content, str) else content)
         return f"f{self._count}"
@@ -125,11 +129,3 @@ class Loading:
             warnings.simplefilter("ignore", ResourceWarning)
             loaded, self.notes = load_from(self.files, file_id, **options)
         return loaded
-
-
-def _same_device(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.parent.stat().st_dev
-
-
-def _copy(content: Path, place: Path) -> None:
-    place.write_bytes(content.read_bytes())

@@ -27,6 +27,7 @@ from interpreter.hosts.installing import (
     Locked,
     PackageInstaller,
 )
+from interpreter.hosts.slots import remove_tree
 from interpreter.kernel_env import KernelEnvironment, ensure_kernel_environment
 from interpreter.settings import Settings
 from tests.installing.index import PackageIndex, make_wheel
@@ -153,7 +154,7 @@ def installed() -> Iterator[tuple[Path, dict[str, Locked]]]:
     """By backend, a directory of an installer that has installed once, and what it had locked."""
     made = Path(tempfile.mkdtemp(prefix="cellmate-installed-"))
     yield made, {}
-    shutil.rmtree(made)
+    remove_tree(made)  # of which layers are read-only
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def directory() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="cellmate-installing-"))
     made.chmod(0o711)
     yield made
-    shutil.rmtree(made)
+    remove_tree(made)  # of which layers are read-only
 
 
 @pytest.fixture(params=["namespaces", "landlock"])

@@ -215,7 +215,9 @@ def test_layer_that_lost_its_content_in_a_power_cut_is_not_used(layers: Layers) 
     note.write_text(json.dumps({**facts, "boot": "an earlier one"}))
     assert layers.find(layer.layer_id) == layer
     note.write_text(json.dumps({**facts, "boot": "an earlier one"}))
-    os.truncate(layer.path / "toy-1.0.dist-info" / "METADATA", 0)
+    metadata = layer.path / "toy-1.0.dist-info" / "METADATA"
+    metadata.chmod(0o644)
+    os.truncate(metadata, 0)
     assert layers.find(layer.layer_id) is None
     assert not layer.path.exists()
 

@@ -53,7 +53,9 @@ async def run_python(environment: KernelEnvironment, layer: Layer, code: str) ->
     """What the kernels' Python prints, on the host, with the core first and the layer last."""
 
     def on_host(path: str) -> str:
-        return path.replace(SANDBOX_PYTHON, str(environment.base_prefix), 1)
+        if path.startswith(f"{SANDBOX_PYTHON}/"):
+            return str(environment.base_prefix) + path.removeprefix(SANDBOX_PYTHON)
+        return path
 
     (core,) = environment.path.glob("lib/python3.*/site-packages")
     process = await asyncio.create_subprocess_exec(

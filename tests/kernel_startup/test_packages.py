@@ -287,7 +287,9 @@ def test_probes_of_the_users_are_answered_without_asking(kernel: LiveKernel, nam
 )
 def test_names_that_no_package_has_are_not_asked_for(kernel: LiveKernel, module: str) -> None:
     ran = kernel.run(f"name = {module!r}\nimport importlib\nimportlib.import_module(name)")
-    assert (ran.asked, ran.ename) == ([], "ModuleNotFoundError")
+    assert ran.asked == []
+    if module != "sitecustomize":  # which Debian's Python has
+        assert ran.ename == "ModuleNotFoundError"
 
 
 def test_pandas_asks_for_what_a_call_needs_and_nothing_else(kernel: LiveKernel) -> None:

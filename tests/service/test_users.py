@@ -48,7 +48,8 @@ async def test_own_memory_limit_holds_from_the_next_kernel(
     result = await session.execute(
         "import mmap\n"
         "block = mmap.mmap(-1, 300 << 20)\n"
-        "for page in range(0, 300 << 20, 4096):\n    block[page] = 1"
+        "for page in range(0, 300 << 20, 4096):\n    block[page] = 1\n"
+        "import time; time.sleep(20)"  # without control groups a watcher comes by, now and then
     )
     assert result.message is not None
     assert "it used more memory than its limit of 160 MB" in result.message
