@@ -235,14 +235,17 @@ class CellRun:
         self.deadline.pause()
         self.questions.drop()
 
-    def end(self, exit: "asyncio.Future[KernelExit]", *, timed_out: bool) -> CellEnd:
+    def end(
+        self, exit: "asyncio.Future[KernelExit]", *, timed_out: bool, left: bool = False
+    ) -> CellEnd:
         """How it has ended.
 
         Args:
             exit: of its kernel.
             timed_out: whether its deadline had passed.
+            left: whether its kernel was to end with it, though it came to its own end.
         """
-        died = exit.done() and not self.finished.done()
+        died = exit.done() and (left or not self.finished.done())
         return CellEnd(
             reply=None if died else self.reply,
             count=self._count,

@@ -33,6 +33,8 @@ _CONNECT_S = 15.0
 _REPLY_S = 5.0
 #: What a kernel sent before it died may still be on its way.
 _LAST_WORDS_S = 0.2
+#: A kernel whose cell said ``exit`` ends a tenth of a second after it.
+_LEAVING_S = 2.0
 #: A kernel that ends breaks its connections, all within this time;
 _ALL_BREAK_S = 1.0
 #: and how it ended is known a little later, on a machine with much to do.
@@ -235,7 +237,7 @@ class Kernel:
             install_timeout_s=install_timeout_s,
         )
         self._run = run
-        timed_out = False
+        timed_out = left = False
         try:
             run.enter("running")
             if sent is None:
@@ -250,12 +252,14 @@ class Kernel:
             elif not run.finished.done() and not self.exit.done():
                 timed_out = True
                 await self._stop_cell(run, grace_s)
+            elif left := _leaves(run.reply):  # else the next cell may run in what is left of it
+                await _first_of(self.exit, timeout_s=_LEAVING_S)
             if not run.finished.done():
                 await self._hear_last_words()
         finally:
             self._run = None
             run.close()
-        return run.end(self.exit, timed_out=timed_out)
+        return run.end(self.exit, timed_out=timed_out, left=left)
 
     def _execute_request(
         self,
@@ -614,6 +618,20 @@ class Kernel:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _leaves(reply: Mapping[str, Any] | None) -> bool:
+    """Whether a kernel said with a cell's reply that it ends now: ``exit`` or ``quit`` was run.
+
+    Source: Jupyter's messaging documentation, "Payloads (DEPRECATED)".
+    """
+    payload = (reply or {}).get("payload")
+    return isinstance(payload, list) and any(
+        isinstance(item, Mapping)
+        and item.get("source") == "ask_exit"
+        and not item.get("keepkernel")
+        for item in payload
+    )
 
 
 async def _first_of(*futures: "asyncio.Future[Any]", timeout_s: float | None = None) -> None:

@@ -306,6 +306,8 @@ async def test_closed_session_refuses_and_a_new_one_is_made(
     ("code", "sentence"),
     [
         ("import os; os._exit(3)", "The kernel ended itself (exit status 3)."),
+        ("exit()", "The kernel ended itself (exit status 0)."),
+        ("quit()", "The kernel ended itself (exit status 0)."),
         ("import os; os.kill(os.getpid(), 9)", "The kernel was ended by signal 9 (kill)."),
         ("import ctypes; ctypes.string_at(0)", "The kernel was ended by a segmentation fault."),
         ("import os; os.abort()", "The kernel was ended by an abort from C code."),
@@ -318,7 +320,8 @@ async def test_death_is_reported_with_its_reason(
     result = await session.execute(f"print('last words', flush=True)\n{code}")
     assert (result.status, result.state_lost) == ("died", True)
     assert result.message == f"{sentence} The variables are gone; the files are still there."
-    assert (await session.execute("'x' in globals()")).text == "False"
+    after = await session.execute("'x' in globals()")
+    assert (after.text, after.message) == ("False", None)
 
 
 async def test_memory_limit_is_named_when_it_ends_the_kernel(session: Session) -> None:
