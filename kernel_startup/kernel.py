@@ -28,6 +28,7 @@ from kernel_startup.shell import CellShell
 from kernel_startup.snapshot import Bounds, SnapshotUnreadable, restore, room_left, save
 from kernel_startup.streams import CellStream, end_cell
 from kernel_startup.tidying import Tidying
+from kernel_startup.tracebacks import text_of
 from kernel_startup.variables import summarise
 from kernel_startup.warm_up import warm_up
 
@@ -178,7 +179,7 @@ class CellKernel(IPythonKernel):  # type: ignore[misc]  # ipykernel ships no typ
             content |= {
                 "status": "error",
                 "ename": type(error).__name__,
-                "evalue": str(error),
+                "evalue": text_of(error),
                 "traceback": shell._last_traceback or [],
             }
         self.replay.note_reply(content["status"])

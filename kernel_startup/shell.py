@@ -19,7 +19,7 @@ from IPython.utils.text import LSString, SList
 
 from kernel_startup.pip_commands import PipCommands
 from kernel_startup.tables_shown import TableFormatter
-from kernel_startup.tracebacks import always_shown
+from kernel_startup.tracebacks import always_shown, text_of
 
 #: The magics of this kind that IPython has, and the tool that each is taken for.
 _MAGICS = {"pip": "pip", "uv": "uv", "conda": "conda", "mamba": "conda", "micromamba": "conda"}
@@ -37,6 +37,13 @@ class _Forgetful(defaultdict[int, list[Any]]):
     def __missing__(self, count: int) -> list[Any]:
         """A list that nobody keeps."""
         return []
+
+
+class _ForgetfulOfErrors(dict[int, dict[str, Any]]):
+    """Its record of all errors, kept empty, too."""
+
+    def __setitem__(self, count: int, error: dict[str, Any]) -> None:
+        """Keep nothing."""
 
 
 class _Expanded(str):
@@ -59,12 +66,21 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
         """Keep the inputs only."""
         super().init_history()
         self.history_manager.outputs = _Forgetful()
+        self.history_manager.exceptions = _ForgetfulOfErrors()
+
+    def _format_exception_for_storage(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Called by IPython with each error once it is shown: it would be rendered once more."""
+        return {}
 
     def init_traceback_handlers(self, custom_exceptions: Any) -> None:
         """Have each error be shown."""
         super().init_traceback_handlers(custom_exceptions)
         formatter = self.InteractiveTB
         formatter.structured_traceback = always_shown(formatter.structured_traceback)
+
+    def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
+        """Send an error; called by IPython, with one that may not be able to say what it is."""
+        super()._showtraceback(etype, text_of(evalue), stb)
 
     def init_display_formatter(self) -> None:
         """Have large tables shown with all of their values."""

@@ -68,6 +68,14 @@ def _line(entry: TracebackType) -> int:
     return line or code.co_firstlineno
 
 
+def text_of(error: BaseException | None) -> str:
+    """What an error says; that it can't say it, if it raises another one instead."""
+    try:
+        return str(error)
+    except Exception as other:
+        return f"<its __str__ raised {type(other).__name__}>"
+
+
 def always_shown(
     usual: Callable[..., list[str]],
 ) -> Callable[..., list[str]]:

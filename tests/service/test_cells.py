@@ -40,6 +40,17 @@ async def test_error_is_a_result_with_a_readable_traceback(session: Session) -> 
     assert "\x1b" not in result.text
 
 
+async def test_error_that_can_not_say_what_it_is_is_shown_once(session: Session) -> None:
+    result = await session.execute(
+        "class Odd(Exception):\n    def __str__(self): return 1 / 0\nraise Odd()"
+    )
+    (error,) = result.outputs
+    assert isinstance(error, CellError)
+    assert (error.ename, error.evalue) == ("Odd", "<its __str__ raised ZeroDivisionError>")
+    assert "raise Odd()" in result.text and "ipykernel" not in result.text
+    assert (await session.execute("1")).text == "1"
+
+
 async def test_syntax_error_is_a_result(session: Session) -> None:
     result = await session.execute("for for")
     assert result.status == "error"

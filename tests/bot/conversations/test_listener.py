@@ -170,7 +170,8 @@ async def test_reply_to_ones_own_file_is_about_the_file_that_is_kept(lab: Lab) -
     await answer(lab, "Seven.")
     assert f"a.csv (id {kept.file_id}" in question_of(lab)
     assert "sent with this question" in question_of(lab)
-    assert await lab.service.files.list(user_id=lab.anna.id) == (kept,)
+    [still] = await lab.service.files.list(user_id=lab.anna.id)
+    assert still.file_id == kept.file_id
     await lab.service.files.delete(user_id=lab.anna.id, file_id=kept.file_id)
     lab.openai.say("Still seven.")
     await lab.channel.post(lab.anna, "and now?", reply_to=post, mention_bot=True)
