@@ -16,7 +16,7 @@ _MODE = 0o711
 # Of these one at least is wherever a service has ever run.
 _MARKS = (".lock", ".database.lock", "sessions-mark")
 # What a service writes over and clears up there, and other programs have directories of, too.
-_OURS = ("control", "etc", "notebooks", "packages", "sessions", "snapshots")
+_OURS = ("control", "etc", "notebooks", "outbox", "packages", "sessions", "snapshots")
 
 
 def prepare_data_directory(path: Path) -> None:
@@ -64,8 +64,8 @@ def _foreign(path: Path) -> str | None:
     if any(os.path.lexists(path / mark) for mark in _MARKS):
         return None
     for name in _OURS:
-        inner = path / name
-        if inner.is_dir() and not inner.is_symlink() and any(inner.iterdir()):
+        inner = path / name  # which may be a link: it would be followed
+        if inner.is_dir() and any(inner.iterdir()):
             return f"no service has run there, and yet it holds {name!r} with something in it"
     return None
 

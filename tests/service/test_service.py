@@ -192,7 +192,7 @@ async def test_data_directory_with_something_else_in_it_is_explained(
             pass
 
 
-@pytest.mark.parametrize("name", ["etc", "packages", "sessions"])
+@pytest.mark.parametrize("name", ["etc", "outbox", "packages", "sessions"])
 async def test_directory_that_serves_something_else_is_left_alone(
     tmp_path: Path, name: str
 ) -> None:
@@ -203,6 +203,16 @@ async def test_directory_that_serves_something_else_is_left_alone(
             pass
     assert os.listdir(tmp_path / "data") == [name]
     assert (tmp_path / "data" / name / "passwd").read_text() == "somebody else's"
+
+
+async def test_directory_with_a_link_to_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "shared" / "somebody").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sessions").symlink_to(tmp_path / "shared")
+    with pytest.raises(DataDirectoryUnusable, match="it holds 'sessions' with something in it"):
+        async with Interpreter.open(Settings(data_dir=tmp_path / "data")):
+            pass
+    assert os.listdir(tmp_path / "shared") == ["somebody"]
 
 
 async def test_root_of_the_machine_is_no_data_directory(tmp_path: Path) -> None:
