@@ -8,7 +8,8 @@ their code exists, which that of a cell doesn't, and takes some milliseconds for
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -93,22 +94,34 @@ def always_shown(
         kind: type[BaseException], error: BaseException, trace: Any, *args: Any, **options: Any
     ) -> list[str]:
         try:
-            _mend_chain(error)
             shown, left_out = without_middle(with_lines(trace))
-            lines = usual(kind, error, shown, *args, **options)
-            note = [f"[{left_out} entries between the first and the last ones are left out.]"]
-            return [*lines[:-1], *note, *lines[-1:]] if left_out else lines
+            with _shown_chain(error) as left_out_before:
+                lines = usual(kind, error, shown, *args, **options)
         except Exception:
             return "".join(traceback.format_exception(kind, error, trace)).splitlines()
+        notes = []
+        if left_out_before:
+            notes.append(f"[{left_out_before} entries of the errors before it are left out.]")
+        if left_out:
+            notes.append(f"[{left_out} entries between the first and the last ones are left out.]")
+        return [*lines[:-1], *notes, *lines[-1:]] if notes else lines
 
     return structured
 
 
-def _mend_chain(error: BaseException) -> None:
-    """Do the same for what an error came from."""
-    seen: set[int] = set()
+@contextmanager
+def _shown_chain(error: BaseException) -> Iterator[int]:
+    """Do the same for what an error came from, while it is shown: how many entries are left out."""
+    whole: dict[int, tuple[BaseException, TracebackType | None]] = {}
+    left_out = 0
     behind = error.__cause__ or error.__context__
-    while behind is not None and id(behind) not in seen:
-        seen.add(id(behind))
-        behind.__traceback__ = with_lines(behind.__traceback__)
+    while behind is not None and id(behind) not in whole:
+        whole[id(behind)] = behind, behind.__traceback__
+        behind.__traceback__, count = without_middle(with_lines(behind.__traceback__))
+        left_out += count
         behind = behind.__cause__ or behind.__context__
+    try:
+        yield left_out
+    finally:
+        for one, trace in whole.values():
+            one.__traceback__ = trace

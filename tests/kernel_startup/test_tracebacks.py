@@ -118,3 +118,19 @@ def test_a_deep_recursion_is_shown_with_how_much_is_left_out() -> None:
         "[850 entries between the first and the last ones are left out.]",
         "KeyError: deep",
     ]
+
+
+def test_a_deep_recursion_that_another_error_came_from_is_shown_in_part_as_well() -> None:
+    def usual(kind: object, error: BaseException, trace: TracebackType) -> list[str]:
+        assert error.__cause__ is not None
+        return [f"{len(list(traceback.walk_tb(error.__cause__.__traceback__)))} entries", "end"]
+
+    deep, error = KeyError("deep"), ValueError("x")
+    deep.__traceback__, error.__cause__ = _deep(900), deep
+    whole = deep.__traceback__
+    assert always_shown(usual)(ValueError, error, _failed()) == [
+        "50 entries",
+        "[850 entries of the errors before it are left out.]",
+        "end",
+    ]
+    assert deep.__traceback__ is whole
