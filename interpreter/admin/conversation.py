@@ -14,6 +14,7 @@ Source: Jupyter client documentation, "Messaging in Jupyter" and "The Wire Proto
 import hashlib
 import hmac
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ _MOST_FRAMES = 32
 _MOST_VALUES = 200_000
 _MOST_CELLS = 64
 #: Cells by which people leave a console; a longer one isn't looked at.
-_LEAVING = {"exit", "exit()", "quit", "quit()", "%exit", "%quit"}
+_LEAVING = re.compile(r"\s*+%?(?:exit|quit)\s*+(?:\(\s*+\w*+\s*+\)\s*+)?;?\s*+")
 _LEAVING_BYTES = 4096
 #: What comes before each question.
 WHO_ASKS = "[the user's kernel asks] "
@@ -144,7 +145,7 @@ def _as_leaving(frames: Sequence[bytes]) -> _Message | None:
     if sum(map(len, frames)) > _LEAVING_BYTES:
         return None
     message = _Message.parse(frames)
-    if message is None or str(message.content.get("code")).strip() not in _LEAVING:
+    if message is None or not _LEAVING.fullmatch(str(message.content.get("code"))):
         return None
     message.content["code"] = ""
     return message

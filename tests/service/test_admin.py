@@ -248,7 +248,7 @@ async def test_leaving_an_attached_kernel_does_not_end_it(
     assert (await session.execute("x")).text == "1"
 
 
-@pytest.mark.parametrize("cell", ["exit", "quit()\n"])
+@pytest.mark.parametrize("cell", ["exit", "quit()\n", "exit;", "exit(0)"])
 async def test_leaving_an_attached_kernel_by_a_cell_does_not_end_it(
     service: Interpreter, session: Session, cell: str
 ) -> None:
