@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import kernel_startup
 from interpreter.data_directory import prepare_data_directory
-from interpreter.errors import InterpreterError, SandboxUnavailable
+from interpreter.errors import DataDirectoryUnusable, InterpreterError, SandboxUnavailable
 from interpreter.hosts.backends import BackendName, Surroundings, make_confinement
 from interpreter.hosts.cgroup import machine_memory_bytes, open_control_groups
 from interpreter.kernel_env import KernelEnvironment, ensure_kernel_environment
@@ -23,6 +23,7 @@ from kernel_startup import landlock
 
 Verdict = Literal["good", "weaker", "missing"]
 _MARKS = {"good": "ok", "weaker": "--", "missing": "!!"}
+_UNTRIED = "No backend could be tried."
 _CAP_SYS_PTRACE = 19
 _GIB = 1 << 30
 _LOW_DISK_BYTES = 4 * _GIB
@@ -84,10 +85,9 @@ class Report:
 
     def _conclusion(self) -> str:
         if self.backend is None:
-            return (
-                f"Kernels would not start: SANDBOX={self.sandbox} does not work here. "
-                "See the lines marked !! for what to do."
-            )
+            untried = any(finding.meaning == _UNTRIED for finding in self.findings)
+            why = "" if untried else f": SANDBOX={self.sandbox} does not work here"
+            return f"Kernels would not start{why}. See the lines marked !! for what to do."
         if self.backend == "none":
             return "Kernels would run WITHOUT any confinement (SANDBOX=none)."
         less = " See the lines marked -- for what is weaker." if self.exit_status else ""
@@ -112,9 +112,9 @@ async def examine(
         )
         await asyncio.to_thread(prepare_data_directory, settings.data_dir)
     except InterpreterError as error:
-        findings.append(
-            Finding("kernels' environment", "missing", str(error), "No backend could be tried.")
-        )
+        is_directory = isinstance(error, DataDirectoryUnusable)
+        name = "data directory" if is_directory else "kernels' environment"
+        findings.append(Finding(name, "missing", str(error), _UNTRIED))
         return Report(settings.sandbox, None, tuple(findings))
     counted = groups[0].verdict == "good"
     for backend in ("namespaces", "landlock"):

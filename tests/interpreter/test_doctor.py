@@ -95,4 +95,5 @@ def test_a_directory_that_cannot_be_used_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = _doctor(DATA_DIR=str(tmp_path / "file" / "data"))
     assert done.returncode == 2
-    assert "[!!]" in done.stdout and "Kernels would not start" in done.stdout
+    assert "[!!] data directory: " in done.stdout
+    assert "Kernels would not start. See the lines marked !!" in done.stdout
