@@ -261,8 +261,8 @@ class _Bundle:
         html = _joined(self.data.get("text/html")) or ""
         tags = [tag.lower() for tag in _LIVE_TAG.findall(html)]
         found = _PLAYED.search(html) if tags in (["audio"], ["video"]) else None
-        if found is None:
-            return None
+        if found is None or html_text(html[: found.start()] + html[found.end() :]):
+            return None  # there is more to see than that
         mime, content = found[1].lower(), _decoded(found[2])
         suffix = _PLAYED_SUFFIXES.get(mime)
         if suffix is None or not content:

@@ -173,6 +173,15 @@ def test_page_with_more_than_one_sound_stays_a_page(html: str) -> None:
     assert (page.filename, page.mime) == ("cell-2-figure-1.html", "text/html")
 
 
+def test_words_beside_a_sound_are_not_lost() -> None:
+    html = f'<p>Heard: a dog</p><audio src="data:audio/wav;base64,{_SOUND}"></audio>'
+    data = {"text/html": html, "text/plain": "<IPython.core.display.HTML object>"}
+    page, text = output_parts(shown(data), stem="cell-2-figure-1")
+    assert isinstance(page, DocumentPart) and isinstance(text, TextPart)
+    assert (page.filename, page.content) == ("cell-2-figure-1.html", html.encode())
+    assert text.text == "Heard: a dog"
+
+
 def test_a_picture_shown_and_saved_comes_once_under_the_file_s_name() -> None:
     plot = stored_file("id1", "plot.png")
     other = stored_file("id2", "table.csv")
