@@ -84,7 +84,7 @@ def _incoming(message: Any) -> Iterator[Incoming]:
     for attachment in _dicts(_get(message, "attachments")):
         try:
             yield Incoming.of_raw(attachment)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             log.info("forwarded file unreadable", reason=type(error).__name__)
 
 
@@ -99,7 +99,7 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:
 def _number(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -60,9 +60,9 @@ class Incoming:
         """From JSON, as Discord has it.
 
         Raises:
-            KeyError, TypeError, ValueError: it isn't one.
+            KeyError, TypeError, ValueError, OverflowError: it isn't one.
         """
-        filename = _given_name(str(attachment["filename"]), attachment.get("title"))
+        filename = _given_name(str(attachment["filename"]), str(attachment.get("title") or ""))
         return cls(filename, int(attachment["size"]), str(attachment["url"]))
 
 

@@ -51,6 +51,7 @@ def test_reply_is_no_forward() -> None:
         {"id": "10", "attachments": {"id": "1"}, "referenced_message": 3},
         {"id": "10", "message_reference": 1, "message_snapshots": 1},
         {"id": [], "message_reference": {"type": 1}, "message_snapshots": []},
+        {"id": float("inf"), "message_reference": {"type": 1}, "message_snapshots": []},
     ],
 )
 def test_what_is_no_message_is_passed_over(message: Any) -> None:
@@ -74,6 +75,21 @@ def test_forward_of_nothing_that_can_be_read_is_empty(snapshots: Any) -> None:
     parts = RawParts()
     parts.note({**forward(), "message_snapshots": snapshots})
     assert parts.forwarded(10) == Forwarded("", ())
+
+
+@pytest.mark.parametrize(
+    ("odd", "incoming"),
+    [
+        ({"title": 5}, (Incoming("5.csv", 3, URL),)),
+        ({"size": float("inf")}, ()),
+    ],
+)
+def test_odd_file_does_not_hide_the_words_of_a_forward(
+    odd: dict[str, Any], incoming: tuple[Incoming, ...]
+) -> None:
+    parts = RawParts()
+    parts.note(forward({"content": "our sales", "attachments": [{**FILE, **odd}]}))
+    assert parts.forwarded(10) == Forwarded("our sales", incoming)
 
 
 def test_of_a_forward_without_end_a_part_is_remembered() -> None:
