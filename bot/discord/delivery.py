@@ -176,6 +176,10 @@ class Delivery:
         """Remember with a promise, in the background, which message is shown until it is kept."""
         self._outbox.show(key, sent)
 
+    def note(self, key: str, note: Mapping[str, Any]) -> None:
+        """Remember something else with a promise, in the background, until it is kept."""
+        self._outbox.note(key, note)
+
     async def promised(self) -> tuple[Promised, ...]:
         """What earlier runs of the program promised and didn't deliver; each once.
 

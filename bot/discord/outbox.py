@@ -252,6 +252,13 @@ class Outbox:
             entry.replacing = sent
             self._record_soon(entry)
 
+    def note(self, key: str, note: Mapping[str, Any]) -> None:
+        """Remember something else with a promise, in the background."""
+        entry = self._promises.get(key)
+        if entry is not None:
+            entry.note = note
+            self._record_soon(entry)
+
     async def promised(self) -> tuple[Promised, ...]:
         """What earlier runs of the program promised and didn't come to write down; each once.
 

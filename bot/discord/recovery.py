@@ -143,7 +143,8 @@ class Recovery:
         async def answer(turn: RunningTurn, progress: Progress) -> tuple[OutgoingMessage, ...]:
             progress.say(_GOES_ON)
             execution = await self._ended(turn, cell)
-            await self._remember(turn.asked, execution)
+            if not turn.is_forgotten:
+                await self._remember(turn.asked, execution)
             await self._past.keep(turn.turn_id, promise.owner, (execution,))
             return said_first(_WENT_ON, await self._turns.composed_cell(turn, execution))
 

@@ -273,6 +273,7 @@ class Turns:
         found = [t for t in self.of_user(user_id) if t.asked.channel_id == channel_id]
         for turn in found:
             turn.is_forgotten = True
+            self._delivery.note(turn.turn_id, _note(turn))
         return any(not turn.asked.is_code for turn in found)
 
     async def wait(self, turn: RunningTurn) -> None:
@@ -396,7 +397,7 @@ class Turns:
         """Write down what a later run of the program has to know, should this one be killed."""
         asked = turn.asked
         await self._delivery.promise(
-            turn.turn_id, asked.destination, owner=asked.person.user_id, note=written(asked)
+            turn.turn_id, asked.destination, owner=asked.person.user_id, note=_note(turn)
         )
 
     async def _answered(
@@ -684,6 +685,11 @@ def written(asked: Asked) -> dict[str, Any]:
         "question": asked.question[:_QUESTION_CHARS].encode(errors="replace").decode(),
         "is_code": asked.is_code,
     }
+
+
+def _note(turn: RunningTurn) -> dict[str, Any]:
+    """What a later run of the program gets to know of a turn: no question that it is to forget."""
+    return written(replace(turn.asked, question="") if turn.is_forgotten else turn.asked)
 
 
 def read(note: Mapping[str, Any], *, owner: str, to: Destination) -> Asked:

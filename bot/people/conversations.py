@@ -86,14 +86,16 @@ class Conversations:
                 self._aside.pop(key, None)
 
     async def clear(self, channel_id: str, user_id: str) -> bool:
-        """Forget a conversation; False if there was none.
+        """Forget a conversation, and what is just being added to it; False if there was none.
 
         Raises:
             DatabaseUnavailable: the database can't be used.
         """
         key = _key(channel_id, user_id)
-        was_aside = self._aside.pop(key, None) is not None
-        return await self._records.delete(_KIND, key) or was_aside
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            was_aside = self._aside.pop(key, None) is not None
+            return await self._records.delete(_KIND, key) or was_aside
 
     async def clear_user(self, user_id: str) -> int:
         """Forget all of a user's conversations; gives how many there were.

@@ -231,6 +231,29 @@ async def test_the_conversation_knows_what_was_asked_and_what_came_of_it_once(la
     assert "the result" in result.text
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_the_conversation_knows_nothing_of_what_was_to_be_forgotten(
+    lab: Lab, is_restarted: bool
+) -> None:
+    await lab.leave_turn()
+    cell = running_cell(lab)
+    async with lab.run():
+        await lab.channel.wait_for(lambda m: "the code goes on" in m.content)
+        assert lab.turns.leave_out(lab.channel.id, ANNA)
+        if is_restarted:
+            await lab.turns.drain(0.01)
+        else:
+            cell.ends()
+            await lab.shows("done")
+            await lab.over()
+    if is_restarted:
+        cell.ends()
+        async with lab.run():
+            await lab.shows("done")
+            await lab.over()
+    assert await lab.conversations.load(lab.channel.id, ANNA) == ()
+
+
 @pytest.mark.parametrize("has_kernel", [True, False])
 async def test_a_question_without_a_running_cell_was_cut_off_and_that_is_told(
     lab: Lab, has_kernel: bool

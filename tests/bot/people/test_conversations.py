@@ -51,6 +51,30 @@ async def test_edited_question_replaces_the_last_exchange(conversations: Convers
     assert await conversations.load("c", "1") == (exchange("one"), exchange("two"))
 
 
+async def test_what_is_just_being_added_is_forgotten_as_well(records: RecordStore) -> None:
+    writing, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(records, name)
+
+        async def put(self, *args: Any, **options: Any) -> None:
+            writing.set()
+            await goes_on.wait()
+            await records.put(*args, **options)
+
+    slow: Any = Slow()
+    conversations = Conversations(slow, kept=timedelta(hours=1))
+    adding = asyncio.create_task(conversations.append("c", "1", exchange("one")))
+    await writing.wait()
+    clearing = asyncio.create_task(conversations.clear("c", "1"))
+    await asyncio.wait({clearing}, timeout=0.1)
+    goes_on.set()
+    await adding
+    assert await clearing
+    assert await conversations.load("c", "1") == ()
+
+
 async def test_oldest_exchanges_go_whole(conversations: Conversations) -> None:
     for number in range(41):
         await conversations.append("c", "1", exchange(str(number)))
