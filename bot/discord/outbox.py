@@ -179,11 +179,13 @@ class Outbox:
         read = [self._entry_of(record) for record in found if record.key not in self._entries]
         left = [entry for entry in read if entry is not None and entry.note is None]
         whole = {entry.id: entry for entry in left}
+        # All of them before any is begun: one that is sent isn't whole any more.
+        double = [entry for entry in left if _is_still_whole(entry, whole)]
         for entry in left:
-            if _is_still_whole(entry, whole):
-                await self._settle(entry)
-            else:
+            if entry not in double:
                 self._begin(entry)
+        for entry in double:
+            await self._settle(entry)
         if self._entries:
             log.info("deliveries resumed", count=len(self._entries))
         if len(found) < _MOST_RESUMED:

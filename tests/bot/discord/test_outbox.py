@@ -592,6 +592,66 @@ async def test_what_a_kill_interrupts_while_its_words_are_to_go_first_comes_once
     assert outside.kept() == []
 
 
+@dataclass
+class KilledBeforeWords(Killed):
+    """The same, of a program that is killed when so many deliveries are to go without files."""
+
+    async def put(self, kind: str, key: str, value: Any, **options: Any) -> None:
+        """Write down what has files, if the program lives."""
+        if self.dead.is_set():
+            return
+        if value["messages"][0]["attachments"]:
+            await self.records.put(kind, key, value, **options)
+            return
+        self.writes -= 1
+        if not self.writes:
+            shutil.copytree(self.directory, self.there)
+            self.dead.set()
+        await self.dead.wait()
+
+
+@dataclass
+class Waiting:
+    """Records that delete nothing before something has happened."""
+
+    records: RecordStore
+    channel: Channel
+    count: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+    async def delete(self, *args: Any) -> bool:
+        """Delete it once so many messages are there."""
+        await self.channel.wait_for(lambda m: len(self.channel.by_bot) >= self.count)
+        return await self.records.delete(*args)
+
+
+async def test_files_of_several_that_were_to_follow_their_words_come_once(
+    outside: Outside, discord: DiscordDouble, channel: Channel, tmp_path: Path
+) -> None:
+    records = outside.records
+    discord.faults.rest(status=500, times=100_000)
+    outside.records = killed = KilledBeforeWords(records, outside.directory, tmp_path / "there", 2)
+    async with outside.start() as delivery:
+        sending = [
+            asyncio.create_task(delivery.deliver(to_channel(channel), [attached(c)], owner=owner))
+            for c, owner in ((b"1", "42"), (b"2", "43"))
+        ]
+        await asyncio.wait_for(killed.dead.wait(), 10)
+    await asyncio.gather(*sending, return_exceptions=True)
+    assert len(await records.list("outbox")) == 4
+    shutil.rmtree(outside.directory)
+    killed.there.rename(outside.directory)
+    outside.records = Waiting(records, channel, 2)
+    discord.faults.clear()
+    async with outside.start() as delivery:
+        await delivery.resume()
+        assert await delivery.flush(10) == 0
+    assert sorted(shown(channel.by_bot)) == [("here", [b"1"]), ("here", [b"2"])]
+    assert await records.list("outbox") == ()
+
+
 async def test_what_was_promised_is_known_after_a_restart(
     outside: Outside, channel: Channel
 ) -> None:
