@@ -83,7 +83,7 @@ class _Entry:
         given: the messages as they were given.
         note: of a promise, as long as it is one.
         sent: those that are there, in order.
-        recorded: whether the database knows of it.
+        recorded: whether the database knows of it, as it is now.
         over: whether nothing of it is to stay.
         writing: held while the database is told of it.
         resumed: whether it was begun by an earlier run of the program.
@@ -442,6 +442,7 @@ class Outbox:
                     )
                 entry.recorded = True
             except (DatabaseUnavailable, InvalidRecord, TimeoutError) as error:
+                entry.recorded = False  # what it knows, if anything, is out of date
                 log.warning("delivery not recorded", delivery=entry.id, reason=str(error))
 
     async def _settle(self, entry: _Entry) -> None:

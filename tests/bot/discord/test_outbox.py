@@ -276,6 +276,35 @@ async def test_database_that_comes_back_is_told_what_it_missed(
                 pass
 
 
+async def test_database_that_was_away_for_a_step_is_told_how_far_it_is(
+    outside: Outside, discord: DiscordDouble, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.discord.outbox._CATCHING_UP_S", 0.01)
+    records, missed = outside.records, asyncio.Event()
+
+    class AwayOnce(Flaky):
+        async def put(self, kind: str, key: str, value: Any, **options: Any) -> None:
+            if value["done"] and not missed.is_set():
+                discord.faults.rest(status=503, times=100_000, method="POST")
+                missed.set()
+                raise DatabaseUnavailable("mongodb://db", "away")
+            await records.put(kind, key, value, **options)
+
+    outside.records = AwayOnce(records, away=False)
+    async with outside.start() as delivery:
+        messages = [OutgoingMessage("one"), OutgoingMessage("two")]
+        delivering = asyncio.create_task(
+            delivery.deliver(to_channel(channel), messages, owner="42")
+        )
+        await missed.wait()
+        async with asyncio.timeout(5):
+            while [record.value["done"] for record in await records.list("outbox")] != [1]:
+                pass
+        discord.faults.clear()
+        await delivering
+    assert [m.content for m in channel.by_bot] == ["one", "two"]
+
+
 async def test_caller_that_is_cancelled_takes_nothing_with_it(
     outside: Outside, discord: DiscordDouble, channel: Channel
 ) -> None:
