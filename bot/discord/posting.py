@@ -408,12 +408,8 @@ class Post:
 
     async def look(self, sent: SentMessage) -> MessageThere | None:
         """See what a message says now. See ``Delivery.look``."""
-        reading = partial(
-            self._http.attempt,
-            "GET",
-            "/channels/{channel_id}/messages/{message_id}",
-            {"channel_id": sent.channel_id, "message_id": sent.message_id},
-        )
+        # By its interaction: where only its user has the bot, it can't read the channel.
+        reading = partial(self._http.attempt, *self._existing("GET", sent))
         try:
             there = await self._patiently(reading, time.monotonic() + _LOOK_S)
         except (Refused, DeliveryLate) as error:

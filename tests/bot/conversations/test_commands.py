@@ -184,6 +184,20 @@ async def test_deletion_leaves_no_progress_that_seems_to_go_on(lab: Lab) -> None
     assert len(lab.openai.requests) == 1, "the other question was not begun"
 
 
+async def test_deletion_ends_progress_where_only_the_user_installed_it(lab: Lab) -> None:
+    guild = lab.discord.guild("elsewhere", has_bot=False)
+    channel, anna = guild.text_channel("general"), guild.member("anna")
+    anna.has_installed = True
+    lab.openai.call("import time\ntime.sleep(15)")
+    use = await anna.slash(channel, "ask", prompt="sleep")
+    progress = await use.wait_for_message(lambda m: "Running cell" in m.content, timeout_s=20)
+    asked = await answer_to(lab, await anna.slash(channel, "privacy"))
+    sure = await answer_to(lab, await anna.press(asked, "Delete everything of mine"))
+    await anna.press(sure, "Delete it all")
+    await lab.discord.until(lambda: not progress.buttons, what="its end", timeout_s=20)
+    assert progress.content == "The answer was given up."
+
+
 async def test_everything_of_a_user_is_deleted(lab: Lab) -> None:
     await stored(lab, "a.csv")
     await run(lab, "x = 1")
