@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import SecretStr, ValidationError, ValidatorFunctionWrapHandler, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -327,9 +327,14 @@ def _lines_not_understood(env_file: Path) -> str | None:
     numbers = [
         str(line.original.line + _blank_lines_before(line.original.string))
         for line in parse_stream(io.StringIO(text))
-        if line.error
+        if line.error or _lacks_equals_sign(line)
     ]
     return f"not understood in line {', '.join(numbers)}" if numbers else None
+
+
+def _lacks_equals_sign(line: Binding) -> bool:
+    """Whether a line such as NAME:value is taken for a name without a value."""
+    return line.key is not None and line.value is None and not line.key.isidentifier()
 
 
 def _blank_lines_before(text: str) -> int:

@@ -253,6 +253,7 @@ def test_unreadable_file_is_a_mistake_like_others(tmp_path: Path) -> None:
         ("WARM_KERNELS: 3\n", "1"),
         ("# a comment\n\nWARM_KERNELS=3\n\n\nMONGODB_URI hunter2\nMAX_KERNELS: 4\n", "6, 7"),
         ('\nMONGODB_URI="hunter2\nWARM_KERNELS=3\n', "2"),
+        ("WARM_KERNELS\nMONGODB_URI:hunter2\n", "2"),
     ],
 )
 def test_line_that_would_be_skipped_is_a_mistake(tmp_path: Path, text: str, lines: str) -> None:
