@@ -26,6 +26,9 @@ _PIECE_BYTES = 1 << 18
 _TIMEOUT = aiohttp.ClientTimeout(total=600, connect=15, sock_read=30)
 _MOST_NAMED_CHARS, _MOST_LISTED = 100, 5
 _MOST_REMEMBERED = 2_000
+#: Source: Discord's documentation, "Signed Attachment CDN URLs". Other servers may have the file's
+#: id in the query.
+_SIGNATURE = frozenset({"ex", "is", "hm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +101,13 @@ class Downloaded:
 
     def note(self, user_id: str, attachment: Incoming, file_id: str) -> None:
         """Remember what an attachment became for a user."""
-        self._file_ids[user_id, _path(attachment)] = file_id
+        self._file_ids[user_id, _unsigned(attachment)] = file_id
         while len(self._file_ids) > _MOST_REMEMBERED:
             self._file_ids.popitem(last=False)
 
     def file_id(self, user_id: str, attachment: Incoming) -> str | None:
         """The file that it became, which may be gone since; None if that isn't known."""
-        return self._file_ids.get((user_id, _path(attachment)))
+        return self._file_ids.get((user_id, _unsigned(attachment)))
 
     def forget(self, user_id: str) -> None:
         """Forget a user's."""
@@ -112,9 +115,11 @@ class Downloaded:
             del self._file_ids[key]
 
 
-def _path(attachment: Incoming) -> str:
+def _unsigned(attachment: Incoming) -> str:
     """What stays of an attachment's address when its link is signed anew."""
-    return attachment.url.partition("?")[0]
+    path, _, query = attachment.url.partition("?")
+    rest = [part for part in query.split("&") if part.partition("=")[0] not in _SIGNATURE]
+    return f"{path}?{'&'.join(rest)}"
 
 
 class NotDownloaded(Exception):

@@ -196,6 +196,14 @@ async def test_attachment_that_comes_again_is_the_file_it_became(
     assert (await upload_for(ANNA)).file_id != second.file_id
 
 
+def test_attachments_that_only_their_query_tells_apart_are_different_files() -> None:
+    downloaded = Downloaded()
+    url = "https://chat.example/files?id={}&ex=1&is=2&hm={}"
+    downloaded.note(ANNA, Incoming("a.csv", 1, url.format(1, "a")), "aaaaaaaaaaaa")
+    assert downloaded.file_id(ANNA, Incoming("a.csv", 1, url.format(1, "b"))) == "aaaaaaaaaaaa"
+    assert downloaded.file_id(ANNA, Incoming("b.csv", 1, url.format(2, "a"))) is None
+
+
 async def test_older_files_that_had_to_go_are_named(upload: Any) -> None:
     await upload(Upload("old_1.csv", b"1"), Upload("old_2.csv", b"2"))
     uploaded = await upload(Upload("new_1.csv", b"3"), Upload("new_2.csv", b"4"))
