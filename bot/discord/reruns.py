@@ -19,6 +19,7 @@ log = get_logger(__name__)
 
 _WITHIN_S = 600.0
 _MOST_REMEMBERED = 2_000
+_FORGOTTEN = "I no longer remember that question; please ask anew."
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class Reruns:
             or known.wanted is None
             or known.turn.asked.person.user_id != pressed.asker
         ):
-            raise Refusal("I no longer remember that question; please ask anew.")
+            raise Refusal(_FORGOTTEN)
         if known.is_taken:
             raise Refusal("I am about to answer that.")
         known.is_taken = True
@@ -122,6 +123,8 @@ class Reruns:
         earlier = known.turn
         self._turns.stop(earlier)
         await self._turns.wait(earlier)
+        if self._questions.get(message_id) is not known:  # its asker has everything deleted
+            raise Refusal(_FORGOTTEN)
         asked = replace(
             earlier.asked,
             person=person,

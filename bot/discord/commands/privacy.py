@@ -57,6 +57,7 @@ def register(client: Any, bot: Bot) -> None:
 
     async def forget_for_certain(ctx: Any, pressed: CustomId, person: Person) -> None:
         await ctx.defer(edit_origin=True)
+        bot.reruns.forget(person.user_id)  # first: one may be waiting for the turn it replaces
         turns = bot.turns.of_user(person.user_id)
         for turn in turns:
             bot.turns.stop(turn)

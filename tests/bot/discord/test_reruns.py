@@ -162,6 +162,17 @@ async def test_button_pressed_twice_asks_once(lab: Lab) -> None:
     assert [asked.question for asked in lab.turns.asked] == ["typo?"]
 
 
+async def test_question_that_is_forgotten_while_the_last_answer_ends_is_not_asked(lab: Lab) -> None:
+    await lab.edited("typo?")
+    pressing = asyncio.create_task(lab.press())
+    await asyncio.sleep(0)
+    assert lab.turns.stopped == [lab.turn]
+    lab.reruns.forget(ANNA)
+    with pytest.raises(Refusal, match="no longer remember"):
+        await pressing
+    assert lab.turns.asked == []
+
+
 async def test_question_that_can_not_be_asked_now_can_be_later(lab: Lab) -> None:
     await lab.edited("typo?")
     lab.turns.refusal = Refusal("not now")
