@@ -69,7 +69,7 @@ def _start(arguments: Arguments) -> int:
     with _refusals_said():
         settings, bot_settings = load_together(Settings, BotSettings)
         for name, likely in misspelt(Settings, BotSettings).items():
-            _say(f"{name} in .env is no setting and does nothing: {likely} may be meant.")
+            _say(f"{name} in .env is no setting and does nothing here: {likely} may be meant.")
         is_bot = bot_settings.discord_token is not None and not arguments.asks_for_cells
         _configure_logging(settings, default="INFO" if is_bot else "WARNING")
         screen = _screen(_environment())

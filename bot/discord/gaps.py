@@ -2,7 +2,8 @@
 
 Measured with interactions.py 5.16: it drops a whole event, without a word to anybody, where a user
 has no ``discriminator``, a message ``attachments`` that are null, or a role no ``color``. Nothing
-that is there is changed, and what Discord itself sends has none of these gaps.
+that is there is changed. What Discord itself sends has none of these gaps, but for channels for
+voice in interactions; a sticker, say, that looks like one gets fields that the library passes over.
 """
 
 from collections.abc import Callable, Mapping

@@ -42,7 +42,7 @@ def test_names_that_look_like_settings_are_said(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DISCORD_TOKN=hunter2\nCOMPOSE_FILE=a\n")
     done = run_program(tmp_path, "--run", "missing.py")
     assert done.stderr.splitlines()[:-1] == [
-        "DISCORD_TOKN in .env is no setting and does nothing: DISCORD_TOKEN may be meant."
+        "DISCORD_TOKN in .env is no setting and does nothing here: DISCORD_TOKEN may be meant."
     ]
 
 
