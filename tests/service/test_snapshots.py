@@ -457,6 +457,7 @@ async def test_snapshot_that_an_earlier_service_left_is_its_users(
     assert await session.save_state()
     settings = Settings(data_dir=tmp_path / "data", warm_kernels=0)
     shutil.copytree(_directory(small, user_id), tmp_path / "data" / "snapshots" / user_id)
+    (tmp_path / "data" / ".lock").touch()  # a service has run there
     await session.close()
     async with Interpreter.open(settings) as service:
         other = await service.session(user_id="other")
