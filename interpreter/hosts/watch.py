@@ -28,6 +28,8 @@ _UNNOTICED_S = 0.005
 _SLEEPERS_EVERY = 4
 #: A round that took long is followed by a rest of so many times as long.
 _REST = 3
+#: On a machine with far too much to do a round takes seconds; limits are to hold there as well.
+_MOST_REST_S = 2.0
 #: Memory that no kernel may take, where no control group sees to it.
 _MEMORY_RESERVE_BYTES, _MEMORY_RESERVE_SHARE = 256 << 20, 0.05
 #: From which share of a processor on a kernel is busy, and how long it has to be to wait.
@@ -163,10 +165,13 @@ class Watcher:
             began = time.monotonic()
             try:
                 await self.look_round()
-            except OSError as error:  # no descriptors are left, say; the next round may be luckier
+            except (OSError, RuntimeError) as error:
+                # No descriptors or threads are left, say; the next round may be luckier.
                 log.debug("kernels could not be watched", reason=str(error))
+            except Exception:  # no limit would hold any more
+                log.exception("kernels could not be watched")
             took_s = time.monotonic() - began
-            await asyncio.sleep(max(_INTERVAL_S, _REST * took_s))
+            await asyncio.sleep(min(max(_INTERVAL_S, _REST * took_s), _MOST_REST_S))
 
     async def look_round(self) -> None:
         """Look at each kernel that may have done something, and end those that took too much."""

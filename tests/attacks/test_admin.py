@@ -35,7 +35,8 @@ for pid in ('self', 1, os.getppid()):
         place = f'/proc/{{pid}}/fd/{{number}}'
         attempt('descriptor', lambda: control in os.readlink(place) or 1 / 0)
         attempt('through a descriptor', lambda: os.stat(place + '/admin'))
-print(reached)
+# Landlock doesn't look at what a file's facts are, only at what is in it.
+print([one for one in reached if {guarded} or not one[0].startswith('stat ')])
 """
 
 
@@ -48,7 +49,8 @@ async def test_kernels_get_at_no_socket_of_an_admin(arena: Arena, attacker: Sess
     await attacker.execute("1")
     done = await ask(arena, Request("attach", attacker.user_id))
     own = str(Path(done["connection_file"]).parent)
-    code = REACH.format(control=str(arena.data_dir / "control"), own=own)
+    guarded = arena.backend == "namespaces" or arena.own_users
+    code = REACH.format(control=str(arena.data_dir / "control"), own=own, guarded=guarded)
     result = await arena.attack(attacker, code)
     assert result.text == "[]\n"
 

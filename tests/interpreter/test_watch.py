@@ -1,5 +1,7 @@
 """Whom the watcher looks at: those that may have done something, and nobody else."""
 
+import asyncio
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +66,35 @@ class _Watched:
 @pytest.fixture
 def watched(tmp_path: Path) -> _Watched:
     return _Watched(tmp_path, total=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        RuntimeError("can't start new thread"),
+        ValueError("unheard of"),
+    ],
+)
+async def test_watcher_goes_on_after_a_round_that_failed(
+    watched: _Watched, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    rounds, again = [error], asyncio.Event()
+
+    async def look_round() -> None:
+        if rounds:
+            raise rounds.pop()
+        again.set()
+
+    monkeypatch.setattr("interpreter.hosts.watch._INTERVAL_S", 0.001)
+    monkeypatch.setattr(watched.watcher, "look_round", look_round)
+    watching = asyncio.create_task(watched.watcher.run())
+    try:
+        await asyncio.wait_for(again.wait(), 10)
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+    assert watching.cancelled()
 
 
 async def test_kernels_that_sleep_are_not_looked_at(watched: _Watched) -> None:
