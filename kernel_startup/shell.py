@@ -39,13 +39,6 @@ class _Forgetful(defaultdict[int, list[Any]]):
         return []
 
 
-class _ForgetfulOfErrors(dict[int, dict[str, Any]]):
-    """Its record of all errors, kept empty, too."""
-
-    def __setitem__(self, count: int, error: dict[str, Any]) -> None:
-        """Keep nothing."""
-
-
 class _Expanded(str):
     """A command whose variables have been put in."""
 
@@ -66,11 +59,21 @@ class CellShell(ZMQInteractiveShell):  # type: ignore[misc]  # ipykernel ships n
         """Keep the inputs only."""
         super().init_history()
         self.history_manager.outputs = _Forgetful()
-        self.history_manager.exceptions = _ForgetfulOfErrors()
 
-    def _format_exception_for_storage(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Called by IPython with each error once it is shown: it would be rendered once more."""
-        return {}
+    def _format_exception_for_storage(
+        self, exception: BaseException, *args: Any, **options: Any
+    ) -> dict[str, Any]:
+        """Called by IPython with each error once it is shown, for a record of its own.
+
+        It fails with what can't say what it is. All else is left to it: where memory is at its
+        end, a cell was not always over without its failing once more.
+        """
+        try:
+            str(exception)
+        except Exception:
+            return {}
+        kept: dict[str, Any] = super()._format_exception_for_storage(exception, *args, **options)
+        return kept
 
     def init_traceback_handlers(self, custom_exceptions: Any) -> None:
         """Have each error be shown."""
