@@ -40,7 +40,7 @@ __all__ = [
     "positive_or_never",
 ]
 
-_LINES = "lines such as NAME=value, each quotation mark with a second one"
+_LINES = "of the form NAME=value, each quotation mark with a second one"
 POSITIVE = "a number of {unit} greater than 0"
 POSITIVE_OR_NEVER = "a number of {unit} greater than 0, or -1 for never"
 
@@ -301,7 +301,7 @@ def _environment(
         try:
             wrong = _lines_not_understood(Path(env_file).expanduser())
             if wrong:
-                raise SettingsError([SettingProblem(str(env_file), wrong, _LINES)])
+                raise SettingsError([SettingProblem(f"{env_file}, {wrong}", None, _LINES)])
             sources.insert(
                 0, DotEnvSettingsSource(settings, env_file, "utf-8", case_sensitive=True)
             )
@@ -329,7 +329,7 @@ def _lines_not_understood(env_file: Path) -> str | None:
         for line in parse_stream(io.StringIO(text))
         if line.error or _lacks_equals_sign(line)
     ]
-    return f"not understood in line {', '.join(numbers)}" if numbers else None
+    return f"line {', '.join(numbers)}" if numbers else None
 
 
 def _lacks_equals_sign(line: Binding) -> bool:

@@ -261,7 +261,7 @@ def test_line_that_would_be_skipped_is_a_mistake(tmp_path: Path, text: str, line
     with pytest.raises(SettingsError) as raised:
         Settings.load()
     assert str(raised.value) == (
-        f".env is 'not understood in line {lines}', but it must be lines such as NAME=value, each "
+        f".env, line {lines} (its value is not shown) must be of the form NAME=value, each "
         "quotation mark with a second one."
     )
 

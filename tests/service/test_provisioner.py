@@ -26,15 +26,19 @@ async def _run(manager: AsyncKernelManager, code: str) -> str:
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=30)
-        texts: list[str] = []
-        await client.execute_interactive(
-            code,
-            timeout=30,
-            output_hook=lambda message: texts.append(str(message["content"].get("text", ""))),
-        )
-        return "".join(texts)
+        return await _said(client, code)
     finally:
         client.stop_channels()
+
+
+async def _said(client: AsyncKernelClient, code: str) -> str:
+    texts: list[str] = []
+    await client.execute_interactive(
+        code,
+        timeout=30,
+        output_hook=lambda message: texts.append(str(message["content"].get("text", ""))),
+    )
+    return "".join(texts)
 
 
 async def test_stock_manager_starts_interrupts_restarts_and_shuts_down(tmp_path: Path) -> None:
@@ -65,16 +69,6 @@ async def test_stock_manager_starts_interrupts_restarts_and_shuts_down(tmp_path:
     finally:
         await manager.shutdown_kernel(now=True)
     assert not await manager.is_alive()
-
-
-async def _said(client: AsyncKernelClient, code: str) -> str:
-    texts: list[str] = []
-    await client.execute_interactive(
-        code,
-        timeout=30,
-        output_hook=lambda message: texts.append(str(message["content"].get("text", ""))),
-    )
-    return "".join(texts)
 
 
 async def test_client_from_before_a_restart_goes_on_with_the_files_that_are_there(
